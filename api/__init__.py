@@ -1,0 +1,1 @@
+"""The service: HTTP in front, evaluations in child processes behind."""

@@ -1,0 +1,1 @@
+"""Evaluations between request and report: states, leases, the dispatcher."""

@@ -1,0 +1,1 @@
+"""The pages for people; each has a JSON twin under /v1."""

@@ -1,0 +1,1 @@
+"""What survives a restart: rows in a database, bytes in files."""

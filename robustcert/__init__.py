@@ -1,0 +1,1 @@
+"""Robustness evaluation and certification of trained PyTorch classifiers."""

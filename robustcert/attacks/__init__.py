@@ -1,0 +1,1 @@
+"""Attacks, and the verification of every adversarial example."""

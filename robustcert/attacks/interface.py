@@ -1,0 +1,62 @@
+"""What an attack is given, and what every attack can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from robustcert.models.interface import LoadedModel
+from robustcert.results.norm import Norm
+from robustcert.results.threat_model import ThreatModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """Some samples of one model, under one threat model.
+
+    Attributes:
+        model: the model to fool.
+        inputs: ``(N, *input_shape)``, inside the box, on the model's device.
+        labels: ``(N,)`` int64.
+        threat: norm, epsilon (input units) and box.
+        seed: of every random step.
+    """
+
+    model: LoadedModel
+    inputs: Tensor
+    labels: Tensor
+    threat: ThreatModel
+    seed: int
+
+    def subset(self, rows: Tensor) -> Target:
+        """The same task on ``rows`` (positions) alone."""
+        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows])
+
+
+class Attack(Protocol):
+    """One row of the catalogue. What it returns is verified again by others.
+
+    Attributes:
+        name: in the catalogue and in reports.
+        norms: the norms it can attack in.
+        minimal: whether one run serves every epsilon, because the attack looks for
+            the smallest perturbation or knows no epsilon. It runs once, at the largest;
+            others run at every epsilon.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the class docstring lists the attributes
+    @property
+    def norms(self) -> frozenset[Norm]: ...  # noqa: D102 - as above
+    @property
+    def minimal(self) -> bool: ...  # noqa: D102 - as above
+
+    def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:
+        """Why the attack cannot run here, ``None`` where it can."""
+        ...
+
+    def perturb(self, target: Target) -> Tensor:
+        """Candidates ``(N, *input_shape)``: mere claims, right or wrong."""
+        ...

@@ -1,0 +1,1 @@
+"""Certifiers: what is proved about each input."""

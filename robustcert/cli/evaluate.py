@@ -1,0 +1,55 @@
+"""``robustcert evaluate``: the whole bracket of a model on samples."""
+
+from __future__ import annotations
+
+from robustcert.cli import options
+from robustcert.cli.local import run_locally
+from robustcert.cli.output import people, write_json, write_text
+from robustcert.cli.summary import print_summary
+from robustcert.evaluation.plan import EvaluationPlan
+from robustcert.evaluation.request import to_request
+from robustcert.formats.registry import FORMATS
+from robustcert.results.document import from_document
+from robustcert.results.effort import Effort, Tier
+
+
+def evaluate(
+    model: options.Model,
+    *,
+    samples: options.SamplesName,
+    norm: options.NormWord,
+    epsilon: options.Epsilons,
+    count: options.Count = None,
+    tier: options.TierOption = Tier.STANDARD,
+    effort: options.EffortOption = Effort.FAST,
+    attack: options.Attacks = None,
+    method: options.Method = "auto",
+    seed: options.Seed = 0,
+    box: options.BoxEnds = options.UNIT_ENDS,
+    input_shape: options.InputShape = None,
+    json: options.JsonFile = None,
+    html: options.HtmlFile = None,
+    markdown: options.MarkdownFile = None,
+    trust_model: options.TrustModel = False,
+    seconds: options.Seconds = options.DEFAULT_SECONDS,
+    memory_mb: options.MemoryMb = options.DEFAULT_MEMORY_MB,
+) -> None:
+    """Bracket a model's Lipschitz constant and its samples' robust radii."""
+    plan = EvaluationPlan(
+        options.threats(norm, epsilon, box),
+        count=count,
+        tier=tier,
+        effort=effort,
+        seed=seed,
+        attacks=tuple(attack or ()),
+        certifiers=options.methods(method),
+    )
+    request = options.request(model, samples, plan, input_shape)
+    budget = options.Budget(seconds, memory_mb, trust_model)
+    document = run_locally("evaluate", to_request(request), budget)
+    write_json(document, json)
+    report = from_document(document)
+    for name, path in (("html", html), ("markdown", markdown)):
+        if path is not None:
+            write_text(path, FORMATS[name].write(report))
+    print_summary(document, people(json))

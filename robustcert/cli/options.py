@@ -1,0 +1,150 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustcert.errors import InputShapeError, UnknownNameError
+from robustcert.evaluation.plan import EvaluationPlan
+from robustcert.evaluation.request import EvaluationRequest
+from robustcert.models.builtin import MODELS, SAMPLE_SETS
+from robustcert.results.effort import Effort, Tier
+from robustcert.results.norm import norm_from_word
+from robustcert.results.threat_model import UNIT_BOX, Box, ThreatSweep
+
+MEBIBYTE = 1024 * 1024
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help=f"TorchScript file, or a built-in model: {', '.join(MODELS)}.",
+    ),
+]
+SamplesName = Annotated[
+    str,
+    typer.Option(
+        "--samples",
+        metavar="NAME|FILE.npz",
+        help="File with `inputs` and `labels` (uint8 is divided by 255), or a "
+        f"built-in set: {', '.join(SAMPLE_SETS)}.",
+    ),
+]
+NormWord = Annotated[str, typer.Option("--norm", metavar="l2|linf", help="Norm.")]
+Epsilons = Annotated[
+    list[float],
+    typer.Option(
+        "--epsilon", metavar="E", help="Radius in input units; may be repeated."
+    ),
+]
+Count = Annotated[
+    int | None,
+    typer.Option("--count", metavar="N", help="Use the first N samples.", min=1),
+]
+TierOption = Annotated[Tier, typer.Option("--tier", help="How hard the attacks try.")]
+EffortOption = Annotated[
+    Effort, typer.Option("--effort", help="How hard the Lipschitz bounds try.")
+]
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option("--attack", metavar="NAME", help="Attack to run instead of a tier."),
+]
+Method = Annotated[
+    str, typer.Option("--method", metavar="auto|NAME", help="Certifier; auto: all.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Seed.")]
+BoxEnds = Annotated[
+    tuple[float, float],
+    typer.Option("--box", metavar="LO HI", help="Valid input range."),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape",
+        metavar="C,H,W",
+        help="Shape of one input, where it cannot be found.",
+    ),
+]
+JsonFile = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the document; - is stdout."),
+]
+HtmlFile = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the HTML report.")
+]
+MarkdownFile = Annotated[
+    Path | None,
+    typer.Option("--markdown", metavar="FILE", help="Write the Markdown report."),
+]
+TrustModel = Annotated[
+    bool,
+    typer.Option(
+        "--trust-model", help="Run the model in this process, without a sandbox."
+    ),
+]
+Seconds = Annotated[
+    float, typer.Option("--seconds", metavar="T", help="Time limit of the work.")
+]
+MemoryMb = Annotated[
+    int, typer.Option("--memory-mb", metavar="M", help="Memory limit of the work.")
+]
+
+DEFAULT_SECONDS = 3600.0
+DEFAULT_MEMORY_MB = 16384
+UNIT_ENDS = (UNIT_BOX.low, UNIT_BOX.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a command's child process may use."""
+
+    seconds: float
+    memory_mb: int
+    trust_model: bool
+
+
+def shape_from_words(words: str | None) -> tuple[int, ...] | None:
+    """``3,32,32`` as a shape.
+
+    Raises:
+        InputShapeError: a part is no positive integer.
+    """
+    if words is None:
+        return None
+    try:
+        shape = tuple(int(word) for word in words.replace("x", ",").split(","))
+    except ValueError:
+        shape = (0,)
+    if min(shape) < 1 or math.prod(shape) > 2**31:
+        raise InputShapeError(f"{words!r} is no shape")
+    return shape
+
+
+def threats(norm: str, epsilons: list[float], box: tuple[float, float]) -> ThreatSweep:
+    """The threat models that the options describe."""
+    return ThreatSweep(norm_from_word(norm), tuple(epsilons), Box(*box))
+
+
+def request(
+    model: str, samples: str, plan: EvaluationPlan, input_shape: str | None
+) -> EvaluationRequest:
+    """A request about local files."""
+    return EvaluationRequest(
+        model, samples, plan, input_shape=shape_from_words(input_shape)
+    )
+
+
+def methods(name: str) -> tuple[str, ...]:
+    """The certifiers that ``--method`` names; none means all.
+
+    Raises:
+        UnknownNameError: the name is empty.
+    """
+    if not name:
+        raise UnknownNameError("the certifier has no name", remedy="Use auto.")
+    return () if name == "auto" else (name,)

@@ -1,0 +1,81 @@
+"""``robustcert submit`` and ``robustcert wait``: work that a service does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from robustcert.cli import options
+from robustcert.cli.output import people, write_json, write_text
+from robustcert.cli.progress import progress_display
+from robustcert.cli.summary import print_summary
+from robustcert.client.client import DEFAULT_URL, Client
+from robustcert.client.replies import finished
+from robustcert.client.requests import evaluation_request
+from robustcert.client.wire import EvaluationStatus
+from robustcert.models.builtin import MODELS
+from robustcert.results.effort import Effort, Tier
+from robustcert.results.progress import Listener, Progress
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="ROBUSTCERT_URL", help="Address of the service.")
+]
+EvaluationId = Annotated[
+    str, typer.Argument(metavar="EVALUATION", help="What `robustcert submit` printed.")
+]
+
+
+def submit(
+    model: options.Model,
+    *,
+    samples: options.SamplesName,
+    norm: options.NormWord,
+    epsilon: options.Epsilons,
+    count: options.Count = None,
+    tier: options.TierOption = Tier.STANDARD,
+    effort: options.EffortOption = Effort.FAST,
+    seed: options.Seed = 0,
+    box: options.BoxEnds = options.UNIT_ENDS,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Upload a model and samples, submit an evaluation, and print its id."""
+    threats = options.threats(norm, epsilon, box)
+    with Client(url) as client:
+        source = MODELS[model].read() if model in MODELS else model
+        request = evaluation_request(
+            client.upload_model(source).id,
+            client.upload_samples(samples).id,
+            norm,
+            threats.epsilons,
+            count=count,
+            tier=tier,
+            effort=effort,
+            seed=seed,
+            box=box,
+        )
+        typer.echo(client.submit(request).id)
+
+
+def wait(
+    evaluation: EvaluationId,
+    *,
+    json: options.JsonFile = None,
+    html: options.HtmlFile = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Follow an evaluation to its end and print what it found."""
+    with Client(url) as client:
+        with progress_display() as listener:
+            status = client.wait(evaluation, lambda view: _tell(view, listener))
+        document = client.report(finished(status).id)
+        write_json(document, json)
+        if html is not None:
+            write_text(html, client.report_html(evaluation))
+    print_summary(document, people(json))
+
+
+def _tell(view: EvaluationStatus, listener: Listener) -> None:
+    at = view.progress
+    if at is not None:
+        listener(Progress(at.stage, at.done, at.total, at.note))

@@ -1,0 +1,59 @@
+"""What a document says, for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Document = Mapping[str, Any]
+
+
+def print_summary(document: Document, console: Console) -> None:
+    """Print every part the document has: bracket, accuracy, attacks, findings."""
+    if "lipschitz" in document:
+        _print_bracket(document["lipschitz"], console)
+    if "accuracy" in document:
+        _print_accuracy(document, console)
+    for finding in document.get("findings", ()):
+        console.print(f"{finding['level']}: {finding['message']}")
+        console.print(f"  remedy: {finding['remedy']}")
+
+
+def _print_bracket(part: Document, console: Console) -> None:
+    console.print(
+        f"Lipschitz constant ({part['norm']}, {part['scope']}): "
+        f"{_side(part['lower'])} <= L <= {_side(part['upper'])}"
+    )
+    table = Table("side", "method", "value", "seconds", box=None, pad_edge=False)
+    for bound in part["bounds"]:
+        value = "unbounded" if bound["value"] is None else f"{bound['value']:.6g}"
+        table.add_row(bound["side"], bound["method"], value, f"{bound['seconds']:.2f}")
+    console.print(table)
+
+
+def _side(bound: Document | None) -> str:
+    if bound is None or bound["value"] is None:
+        return "?"
+    return f"{bound['value']:.6g}"
+
+
+def _print_accuracy(document: Document, console: Console) -> None:
+    accuracy, norm = document["accuracy"], document["threat_model"]["norm"]
+    samples = document["samples"]
+    console.print(
+        f"clean accuracy {accuracy['clean']:.4f} "
+        f"on {samples['count']} samples of {samples['name']}"
+    )
+    table = Table(
+        f"{norm} epsilon", "certified >=", "robust <=", box=None, pad_edge=False
+    )
+    for point in accuracy["curve"]:
+        table.add_row(
+            f"{point['epsilon']:g}",
+            f"{point['certified']:.4f}",
+            f"{point['robust']:.4f}",
+        )
+    console.print(table)

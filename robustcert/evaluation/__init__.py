@@ -1,0 +1,1 @@
+"""The use case: plan, shards, report."""

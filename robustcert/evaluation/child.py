@@ -1,0 +1,97 @@
+"""What runs inside the sandbox: entries that take JSON and give a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from robustcert.evaluation import run
+from robustcert.evaluation.bracket import lipschitz_bracket, model_problem
+from robustcert.evaluation.cards import model_card
+from robustcert.evaluation.load import load_model, read_model_file
+from robustcert.evaluation.plan import EvaluationPlan
+from robustcert.evaluation.provenance import provenance
+from robustcert.evaluation.request import EvaluationRequest, from_request
+from robustcert.evaluation.subject import read_model
+from robustcert.models.builtin import SAMPLE_SETS
+from robustcert.models.interface import LoadedModel
+from robustcert.models.samples import Samples, load_samples, samples_from_bytes
+from robustcert.results.document import (
+    attack_document,
+    certify_document,
+    issue,
+    lipschitz_document,
+)
+from robustcert.results.effort import Effort
+from robustcert.results.norm import norm_from_word
+from robustcert.results.progress import Listener
+from robustcert.results.report import RobustnessReport
+from robustcert.results.threat_model import Box
+
+Work = Callable[
+    [LoadedModel, Samples, EvaluationPlan, run.Surroundings], RobustnessReport
+]
+Document = dict[str, Any]
+
+
+def evaluate(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """The whole report; ``request`` is :mod:`robustcert.evaluation.request`'s JSON."""
+    return {"document": issue(_report(run.evaluate, request, report, layers))}
+
+
+def attack(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """The attacks' part of a report."""
+    return {"document": attack_document(_report(run.attack, request, report, layers))}
+
+
+def certify(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """The certificates' part of a report."""
+    found = _report(run.certify, request, report, layers)
+    return {"document": certify_document(found)}
+
+
+def lipschitz(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """The Lipschitz bracket of a model alone.
+
+    ``request`` holds model, input_shape (or null), norm, box, effort and seed.
+    """
+    around = run.Surroundings(report, layers)
+    shape = request["input_shape"]
+    data = read_model_file(request["model"])
+    model = load_model(data, input_shape=None if shape is None else tuple(shape))
+    read = read_model(model)
+    norm, seed = norm_from_word(request["norm"]), int(request["seed"])
+    problem = model_problem(read, norm, Box(*request["box"]), seed)
+    bracket = lipschitz_bracket(problem, Effort(request["effort"]), report)
+    card = model_card(read, norm)
+    source = provenance(model, seed, around.clock, layers)
+    return {"document": lipschitz_document(card, bracket, source)}
+
+
+def _report(
+    work: Work,
+    request: Mapping[str, Any],
+    report: Listener,
+    layers: tuple[str, ...],
+) -> RobustnessReport:
+    asked = from_request(request)
+    around = run.Surroundings(report, layers)
+    samples = _samples(asked)
+    shape = asked.input_shape or tuple(samples.inputs.shape[1:])
+    model = load_model(read_model_file(asked.model), input_shape=shape)
+    return work(model, samples, asked.plan, around)
+
+
+def _samples(asked: EvaluationRequest) -> Samples:
+    if asked.samples in SAMPLE_SETS or not asked.sample_name:
+        return load_samples(asked.samples)
+    return samples_from_bytes(Path(asked.samples).read_bytes(), asked.sample_name)

@@ -1,0 +1,38 @@
+"""What to run: the one description that command line, client and service share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robustcert.errors import UsageError
+from robustcert.results.effort import Effort, Tier
+from robustcert.results.threat_model import ThreatSweep
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """One evaluation of one model on one sample set.
+
+    Attributes:
+        threats: norm, epsilons, box.
+        count: the first ``count`` samples are used; ``None`` means all.
+        tier: the attacks, unless ``attacks`` names them.
+        effort: the Lipschitz bounds.
+        seed: of every random step.
+        attacks: names from the catalogue; empty means the tier's.
+        certifiers: names from the registry; empty means all that apply.
+    """
+
+    threats: ThreatSweep
+    count: int | None = None
+    tier: Tier = Tier.STANDARD
+    effort: Effort = Effort.FAST
+    seed: int = 0
+    attacks: tuple[str, ...] = ()
+    certifiers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise UsageError(
+                f"count is {self.count}", remedy="Ask for at least one sample."
+            )

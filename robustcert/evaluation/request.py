@@ -1,0 +1,81 @@
+"""An evaluation as JSON: what crosses the border of the child process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from robustcert.evaluation.plan import EvaluationPlan
+from robustcert.results.effort import Effort, Tier
+from robustcert.results.norm import norm_from_word
+from robustcert.results.threat_model import Box, ThreatSweep
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """A plan, and where its model and samples lie.
+
+    Attributes:
+        model: path of the model's file, or a built-in model's name.
+        samples: path of an .npz file, or a built-in set's name.
+        sample_name: what the report calls the samples; empty: their file's name.
+        input_shape: without the batch, or ``None``.
+        plan: what to run.
+    """
+
+    model: str
+    samples: str
+    plan: EvaluationPlan
+    sample_name: str = ""
+    input_shape: tuple[int, ...] | None = None
+
+
+def to_request(request: EvaluationRequest) -> dict[str, Any]:
+    """The request as JSON."""
+    plan, threats = request.plan, request.plan.threats
+    return {
+        "model": request.model,
+        "samples": request.samples,
+        "sample_name": request.sample_name,
+        "input_shape": None if request.input_shape is None else [*request.input_shape],
+        "norm": threats.norm.word,
+        "epsilons": [*threats.epsilons],
+        "box": [threats.box.low, threats.box.high],
+        "count": plan.count,
+        "tier": plan.tier.value,
+        "effort": plan.effort.value,
+        "seed": plan.seed,
+        "attacks": [*plan.attacks],
+        "certifiers": [*plan.certifiers],
+    }
+
+
+def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
+    """The request in JSON; the inverse of :func:`to_request`.
+
+    Raises:
+        UsageError: the plan is no plan.
+    """
+    shape = request["input_shape"]
+    threats = ThreatSweep(
+        norm_from_word(request["norm"]),
+        tuple(float(epsilon) for epsilon in request["epsilons"]),
+        Box(*(float(end) for end in request["box"])),
+    )
+    plan = EvaluationPlan(
+        threats=threats,
+        count=request["count"],
+        tier=Tier(request["tier"]),
+        effort=Effort(request["effort"]),
+        seed=int(request["seed"]),
+        attacks=tuple(request["attacks"]),
+        certifiers=tuple(request["certifiers"]),
+    )
+    return EvaluationRequest(
+        model=request["model"],
+        samples=request["samples"],
+        plan=plan,
+        sample_name=request["sample_name"],
+        input_shape=None if shape is None else tuple(shape),
+    )

@@ -1,0 +1,123 @@
+"""The use case: a model and samples go in, a report comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from robustcert.evaluation.bracket import lipschitz_bracket, samples_problem
+from robustcert.evaluation.cards import model_card, sample_card
+from robustcert.evaluation.certification import ReadyCertifiers, ready_certifiers
+from robustcert.evaluation.plan import EvaluationPlan
+from robustcert.evaluation.provenance import Clock, provenance
+from robustcert.evaluation.shards import (
+    Job,
+    Shard,
+    ShardResult,
+    attack_shard,
+    certify_shard,
+    findings,
+    merged_runs,
+    run_shard,
+    shards,
+)
+from robustcert.evaluation.subject import Subject, prepare, read_model
+from robustcert.models.interface import LoadedModel
+from robustcert.models.samples import Samples
+from robustcert.results.bound import Bracket
+from robustcert.results.consistency import check
+from robustcert.results.progress import Listener, unheard
+from robustcert.results.report import RobustnessReport
+
+ShardWork = Callable[[Job, Shard], ShardResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an evaluation runs in: who listens, and the sandbox around it."""
+
+    listener: Listener = unheard
+    sandbox: tuple[str, ...] = ()
+    clock: Clock = field(default_factory=Clock)
+
+
+def evaluate(
+    model: LoadedModel,
+    samples: Samples,
+    plan: EvaluationPlan,
+    surroundings: Surroundings | None = None,
+) -> RobustnessReport:
+    """Bracket the Lipschitz constant and every sample's robust radius.
+
+    Args:
+        model: as loaded.
+        samples: in the plan's box, labels within the model's classes.
+        plan: what to run.
+        surroundings: who hears of every step, and the sandbox around this process.
+
+    Raises:
+        UnreadableInputError: samples and model do not fit.
+        UnsoundModelError: an output is NaN or infinite.
+        ConsistencyError: the findings contradict each other.
+    """
+    around = surroundings or Surroundings()
+    subject = _subject(model, samples, plan)
+    problem = samples_problem(subject, plan)
+    bracket = lipschitz_bracket(problem, plan.effort, around.listener)
+    return _report(_job(subject, plan, around), bracket, run_shard, around)
+
+
+def attack(
+    model: LoadedModel,
+    samples: Samples,
+    plan: EvaluationPlan,
+    surroundings: Surroundings | None = None,
+) -> RobustnessReport:
+    """The attacks' side alone; arguments and errors as for :func:`evaluate`."""
+    around = surroundings or Surroundings()
+    subject = _subject(model, samples, plan)
+    none = ReadyCertifiers(plan.threats.norm)
+    job = Job(subject, plan, none, around.listener)
+    return _report(job, Bracket(plan.threats.norm), attack_shard, around)
+
+
+def certify(
+    model: LoadedModel,
+    samples: Samples,
+    plan: EvaluationPlan,
+    surroundings: Surroundings | None = None,
+) -> RobustnessReport:
+    """The certificates' side alone; arguments and errors as for :func:`evaluate`."""
+    around = surroundings or Surroundings()
+    subject = _subject(model, samples, plan)
+    job = _job(subject, plan, around)
+    return _report(job, Bracket(plan.threats.norm), certify_shard, around)
+
+
+def _subject(model: LoadedModel, samples: Samples, plan: EvaluationPlan) -> Subject:
+    return prepare(read_model(model), samples.first(plan.count), plan.threats.box)
+
+
+def _job(subject: Subject, plan: EvaluationPlan, around: Surroundings) -> Job:
+    certifiers = ready_certifiers(subject, plan.threats.norm, plan.certifiers)
+    return Job(subject, plan, certifiers, around.listener)
+
+
+def _report(
+    job: Job, bracket: Bracket, work: ShardWork, around: Surroundings
+) -> RobustnessReport:
+    subject, plan = job.subject, job.plan
+    results = [work(job, shard) for shard in shards(len(subject.samples))]
+    model = subject.read.model
+    report = RobustnessReport(
+        model=model_card(subject.read, plan.threats.norm),
+        samples=sample_card(subject.samples, plan.seed),
+        threats=plan.threats,
+        lipschitz=bracket,
+        rows=tuple(row for result in results for row in result.rows),
+        attacks=merged_runs(results),
+        findings=(*subject.read.findings, *findings(results)),
+        provenance=provenance(model, plan.seed, around.clock, around.sandbox),
+    )
+    check(report)
+    return report

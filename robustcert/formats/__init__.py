@@ -1,0 +1,1 @@
+"""Report formats: one file a format, one row in the registry."""

@@ -1,0 +1,1 @@
+"""Pass, fail or inconclusive: decide(report, policy) is pure."""

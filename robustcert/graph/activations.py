@@ -1,0 +1,125 @@
+"""Elementwise activation functions and what is known about their slopes."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class ActivationKind(enum.Enum):
+    """The activations a graph may hold."""
+
+    RELU = "relu"
+    LEAKY_RELU = "leaky_relu"
+    ELU = "elu"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+    SOFTPLUS = "softplus"
+    SILU = "silu"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    CLAMP = "clamp"
+    HARDSIGMOID = "hardsigmoid"
+    HARDSWISH = "hardswish"
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An activation with its parameters.
+
+    ``parameters``: leaky ReLU (slope,), ELU (alpha, scale, input scale), softplus
+    (beta,), clamp (low, high); empty otherwise.
+    """
+
+    kind: ActivationKind
+    parameters: tuple[float, ...] = ()
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The activation of each element."""
+        return _FUNCTIONS[self.kind](values, *self.parameters)
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """Smallest and largest slope anywhere, rounded outwards.
+
+        GELU's and SiLU's extremes lie at the roots of their second derivatives (GELU at
+            +-sqrt(2), SiLU at +-2.3994); the table's last digit is rounded away from 0.
+        """
+        return _SLOPES[self.kind](*self.parameters)
+
+    @property
+    def valley(self) -> float | None:
+        """Where the only minimum lies, for activations that fall and then rise.
+
+        ``None`` for monotone activations, which attain their extremes over an interval
+        at its ends.
+        """
+        if self.kind is ActivationKind.LEAKY_RELU and self.parameters[0] < 0.0:
+            return 0.0
+        return _VALLEYS.get(self.kind)
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """Whether the activation consists of straight pieces."""
+        return self.kind in _PIECEWISE
+
+
+def _elu(values: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    negative = alpha * (values.clamp(max=0.0) * input_scale).expm1()
+    return scale * (values.clamp(min=0.0) + negative)
+
+
+def _softplus(values: Tensor, beta: float) -> Tensor:
+    return F.softplus(values, beta=beta)
+
+
+_FUNCTIONS: dict[ActivationKind, Callable[..., Tensor]] = {
+    ActivationKind.RELU: F.relu,
+    ActivationKind.LEAKY_RELU: F.leaky_relu,
+    ActivationKind.ELU: _elu,
+    ActivationKind.SIGMOID: lambda values: values.sigmoid(),
+    ActivationKind.TANH: lambda values: values.tanh(),
+    ActivationKind.SOFTPLUS: _softplus,
+    ActivationKind.SILU: F.silu,
+    ActivationKind.GELU: F.gelu,
+    ActivationKind.GELU_TANH: lambda values: F.gelu(values, approximate="tanh"),
+    ActivationKind.CLAMP: lambda values, low, high: values.clamp(low, high),
+    ActivationKind.HARDSIGMOID: F.hardsigmoid,
+    ActivationKind.HARDSWISH: F.hardswish,
+}
+
+_SLOPES: dict[ActivationKind, Callable[..., tuple[float, float]]] = {
+    ActivationKind.RELU: lambda: (0.0, 1.0),
+    ActivationKind.LEAKY_RELU: lambda slope: (min(slope, 1.0), max(slope, 1.0)),
+    ActivationKind.ELU: lambda alpha, scale, input_scale: (
+        min(0.0, scale, scale * alpha * input_scale),
+        max(0.0, scale, scale * alpha * input_scale),
+    ),
+    ActivationKind.SIGMOID: lambda: (0.0, 0.25),
+    ActivationKind.TANH: lambda: (0.0, 1.0),
+    ActivationKind.SOFTPLUS: lambda _beta: (0.0, 1.0),
+    ActivationKind.SILU: lambda: (-0.0998393202, 1.0998393202),
+    ActivationKind.GELU: lambda: (-0.1289041452, 1.1289041452),
+    ActivationKind.GELU_TANH: lambda: (-0.1289930688, 1.1289930688),
+    ActivationKind.CLAMP: lambda _low, _high: (0.0, 1.0),
+    ActivationKind.HARDSIGMOID: lambda: (0.0, 1.0 / 6.0 + 1e-16),
+    ActivationKind.HARDSWISH: lambda: (-0.5, 1.5),
+}
+
+_VALLEYS: dict[ActivationKind, float] = {
+    ActivationKind.SILU: -1.2784645427610738,
+    ActivationKind.GELU: -0.7517915246935645,
+    ActivationKind.GELU_TANH: -0.7524614241,
+    ActivationKind.HARDSWISH: -1.5,
+}
+
+_PIECEWISE = {
+    ActivationKind.RELU,
+    ActivationKind.LEAKY_RELU,
+    ActivationKind.CLAMP,
+    ActivationKind.HARDSIGMOID,
+}

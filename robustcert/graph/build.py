@@ -1,0 +1,131 @@
+"""Collects layers in order while a front door reads a model.
+
+Every front door (TorchScript today) drives one :class:`GraphBuilder`: it hands over a
+layer's attributes and the symbols it reads, and gets a symbol back. Output shapes come
+from running each layer on an example batch, so what is collected has been executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from robustcert.errors import UnsupportedLayerError
+from robustcert.graph.execute import apply
+from robustcert.graph.layers import Input, Layer, LayerGraph, Reshape, Shape
+
+EXAMPLE_BATCH = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symbol:
+    """A tensor that depends on the model's input.
+
+    Attributes:
+        position: of the layer whose output it is.
+        example: its value ``(EXAMPLE_BATCH, *shape)`` in float64 on the example input.
+        storage: symbols with equal storage are views of one another, so an in-place
+            change of one changes the others.
+    """
+
+    position: int
+    example: Tensor
+    storage: int
+
+    @property
+    def shape(self) -> Shape:
+        """The shape without the batch."""
+        return tuple(self.example.shape[1:])
+
+
+@dataclass(slots=True)
+class GraphBuilder:
+    """The layers read so far."""
+
+    layers: list[Layer] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+    copies: int = 0
+
+    def start(self, shape: Shape) -> Symbol:
+        """Add the input and return its symbol."""
+        generator = torch.Generator().manual_seed(0)
+        example = torch.rand(
+            EXAMPLE_BATCH, *shape, generator=generator, dtype=torch.float64
+        )
+        self.layers.append(Input("input", (), shape))
+        return Symbol(0, example, 0)
+
+    def add(
+        self,
+        kind: type[Layer],
+        name: str,
+        sources: list[Symbol],
+        attributes: Mapping[str, object],
+    ) -> Symbol:
+        """Add a layer that reads ``sources``; tensors in ``attributes`` are float64.
+
+        Raises:
+            UnsupportedLayerError: the layer cannot run on the example.
+        """
+        inputs = tuple(source.position for source in sources)
+        unique = self._unique(name)
+        draft = kind(unique, inputs, (), **attributes)
+        try:
+            example = apply(draft, [source.example for source in sources])
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise UnsupportedLayerError(unique, f"cannot be read: {error}") from error
+        self._check_batch(unique, example)
+        shape = tuple(example.shape[1:])
+        self.layers.append(kind(unique, inputs, shape, **attributes))
+        position = len(self.layers) - 1
+        return Symbol(position, example, position)
+
+    def reshape(self, name: str, source: Symbol, example: Tensor) -> Symbol:
+        """Add a reshape of ``source``, whose example becomes ``example``."""
+        unique = self._unique(name)
+        self._check_batch(unique, example)
+        shape = tuple(example.shape[1:])
+        if shape == source.shape:
+            return source
+        self.layers.append(Reshape(unique, (source.position,), shape))
+        return Symbol(len(self.layers) - 1, example, source.storage)
+
+    def finish(self, output: Symbol) -> LayerGraph:
+        """The graph that ends in ``output``, without layers it does not need."""
+        needed = {0}
+        pending = [output.position]
+        while pending:
+            position = pending.pop()
+            if position not in needed:
+                needed.add(position)
+                pending.extend(self.layers[position].inputs)
+        order = sorted(needed)
+        place = {old: new for new, old in enumerate(order)}
+        return LayerGraph(tuple(_moved(self.layers[old], place) for old in order))
+
+    def new_storage(self) -> int:
+        """A number for the storage of a tensor that is no view; never given twice."""
+        self.copies += 1
+        return -self.copies
+
+    def _unique(self, name: str) -> str:
+        self.names[name] = self.names.get(name, 0) + 1
+        uses = self.names[name]
+        return name if uses == 1 else f"{name}_{uses}"
+
+    @staticmethod
+    def _check_batch(name: str, example: Tensor) -> None:
+        if example.ndim < 2 or example.shape[0] != EXAMPLE_BATCH:
+            raise UnsupportedLayerError(
+                name,
+                f"its output {tuple(example.shape)} mixes the {EXAMPLE_BATCH} samples "
+                "of a batch",
+                remedy="Export the model so that the first dimension stays the batch.",
+            )
+
+
+def _moved(layer: Layer, place: dict[int, int]) -> Layer:
+    return replace(layer, inputs=tuple(place[source] for source in layer.inputs))

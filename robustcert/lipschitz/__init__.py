@@ -1,0 +1,1 @@
+"""Lipschitz bounds: one file a method, one row in the registry."""

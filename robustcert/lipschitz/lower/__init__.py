@@ -1,0 +1,1 @@
+"""Lower bounds: a witness proves them."""

@@ -1,0 +1,120 @@
+"""From pairs of inputs to a lower bound: evaluated again in float64, rounded down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustcert.errors import UnsoundModelError
+from robustcert.lipschitz.interface import Problem
+from robustcert.lipschitz.lower.forward_error import outputs_with_errors
+from robustcert.lipschitz.rounding import UNIT
+from robustcert.results.bound import LowerBound, Witness
+from robustcert.tensors import clip_to_box, lp_norms
+
+_BATCH = 256
+_NOISE = 2048.0  # units in the last place granted to a model that runs in its own dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Pairs of inputs, ``(M, *shape)`` each."""
+
+    first: Tensor
+    second: Tensor
+
+
+def joined(parts: list[Pairs]) -> Pairs:
+    """All pairs in one batch."""
+    return Pairs(
+        torch.cat([part.first for part in parts]),
+        torch.cat([part.second for part in parts]),
+    )
+
+
+def claim(problem: Problem, pairs: Pairs, method: str) -> LowerBound:
+    """The best lower bound that the pairs prove.
+
+    With a graph, the map is evaluated in float64 and the running bound of its rounding
+    error is taken off, so the value holds for exact arithmetic. Without one, the model
+    runs in its own dtype and 2048 units in the last place of the outputs are taken
+    off; pairs a hair apart then prove nothing. Pairs are clipped to the box first.
+
+    Raises:
+        UnsoundModelError: an output is NaN or infinite.
+    """
+    first, second = _representable(problem, pairs)
+    distances = lp_norms(first - second, problem.norm)
+    apart = distances > 0.0
+    first, second, distances = first[apart], second[apart], distances[apart]
+    if len(first) == 0:
+        point = tuple(_flat(pairs.first[0]))
+        return LowerBound(0.0, problem.norm, method, Witness(point, point, 0.0))
+    ratios = _proved_ratios(problem, first, second, distances)
+    best = int(ratios.argmax())
+    value = max(0.0, float(ratios[best]))
+    witness = Witness(tuple(_flat(first[best])), tuple(_flat(second[best])), value)
+    return LowerBound(value, problem.norm, method, witness)
+
+
+def require_finite(outputs: Tensor) -> None:
+    """Raise unless the outputs are numbers.
+
+    Raises:
+        UnsoundModelError: an output is NaN or infinite.
+    """
+    if not bool(torch.isfinite(outputs).all()):
+        raise UnsoundModelError("the model returns NaN or infinity inside the box")
+
+
+def _representable(problem: Problem, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """The pairs in the box as float64 numbers that the evaluation reads exactly."""
+    dtype = torch.float64 if problem.graph is not None else problem.inputs.dtype
+    ends = (
+        clip_to_box(end.to("cpu", torch.float64), problem.box).to(dtype)
+        for end in (pairs.first, pairs.second)
+    )
+    first, second = (end.to(torch.float64) for end in ends)
+    return first, second
+
+
+def _proved_ratios(
+    problem: Problem, first: Tensor, second: Tensor, distances: Tensor
+) -> Tensor:
+    """``(M,)`` of ``(|f(x) - f(y)| - error) / |x - y|``, rounded down."""
+    outputs, errors = _evaluated(problem, torch.cat([first, second]))
+    require_finite(outputs)
+    ahead, behind = outputs.chunk(2)
+    moved = lp_norms(ahead - behind, problem.norm)
+    slack = sum(lp_norms(part, problem.norm) for part in errors.chunk(2))
+    relative = 4.0 * UNIT * (problem.size + outputs[0].numel() + 16)
+    return (
+        (moved * (1.0 - relative) - slack * (1.0 + relative))
+        / distances
+        * (1.0 - relative)
+    )
+
+
+def _evaluated(problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and their error bounds, ``(N, K)`` float64 on the CPU."""
+    parts = [_evaluated_batch(problem, batch) for batch in torch.split(points, _BATCH)]
+    outputs, errors = zip(*parts, strict=True)
+    return torch.cat(outputs), torch.cat(errors)
+
+
+@torch.no_grad()
+def _evaluated_batch(problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
+    if problem.graph is not None:
+        return outputs_with_errors(problem.graph.to(torch.float64), points)
+    raw = problem.function(points.to(problem.inputs))
+    unit = torch.finfo(raw.dtype).eps
+    outputs = raw.to("cpu", torch.float64)
+    largest = outputs.abs().amax(dim=1, keepdim=True)
+    return outputs, (_NOISE * unit * largest).expand_as(outputs)
+
+
+def _flat(point: Tensor) -> list[float]:
+    values: list[float] = point.flatten().tolist()
+    return values

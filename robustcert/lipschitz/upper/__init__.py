@@ -1,0 +1,1 @@
+"""Upper bounds: no pair of inputs exceeds them."""

@@ -1,0 +1,1 @@
+"""What we measure: model files and sample sets."""

@@ -1,0 +1,1 @@
+"""What we say: frozen records, torch-free."""

@@ -1,0 +1,1 @@
+"""Hand-made reports, and the documents they must give byte for byte."""

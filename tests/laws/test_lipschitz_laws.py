@@ -1,0 +1,190 @@
+"""Laws of every Lipschitz method, on random nets of every layer kind."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustcert.graph.activations import Activation, ActivationKind
+from robustcert.graph.execute import run
+from robustcert.graph.layers import LAYER_KINDS, LayerGraph
+from robustcert.lipschitz.registry import EFFORTS, LOWER_METHODS, UPPER_METHODS
+from robustcert.lipschitz.upper.pair_bounds import pair_bounds
+from robustcert.results.effort import Effort
+from robustcert.results.norm import THREAT_NORMS, Norm
+from tests.unit.lipschitz.graphs import Sketch, problem
+
+ACTIVATIONS = (
+    Activation(ActivationKind.RELU),
+    Activation(ActivationKind.LEAKY_RELU, (0.1,)),
+    Activation(ActivationKind.ELU, (1.0, 1.0, 1.0)),
+    Activation(ActivationKind.SIGMOID),
+    Activation(ActivationKind.TANH),
+    Activation(ActivationKind.SOFTPLUS, (1.0,)),
+    Activation(ActivationKind.SILU),
+    Activation(ActivationKind.GELU),
+    Activation(ActivationKind.GELU_TANH),
+    Activation(ActivationKind.CLAMP, (-1.0, 1.0)),
+    Activation(ActivationKind.HARDSIGMOID),
+    Activation(ActivationKind.HARDSWISH),
+)
+
+
+def _residual(net: Sketch, activation: Activation, weight: float) -> None:
+    here = len(net.layers) - 1
+    net.random_conv(_channels(net), padding=1)
+    net.add(here, net.act(activation), weight)
+
+
+def _normalise(net: Sketch) -> None:
+    shape = (_channels(net), 1, 1)
+    net.affine(net.random(*shape), net.random(*shape))
+
+
+def _join(net: Sketch) -> None:
+    net.concat(len(net.layers) - 1, net.random_conv(1, size=1))
+
+
+def _linear_skip(net: Sketch) -> None:
+    here = len(net.layers) - 1
+    net.add(here, net.random_conv(_channels(net), padding=1))
+
+
+def _channels(net: Sketch) -> int:
+    return net.layers[-1].shape[0]
+
+
+STEPS = {
+    "conv": lambda net, _: net.random_conv(3, padding=1),
+    "strided": lambda net, _: net.random_conv(4, stride=2, padding=((1, 2), (0, 2))),
+    "grouped": lambda net, _: net.random_conv(
+        2 * _channels(net), groups=_channels(net), padding=2, dilation=2
+    ),
+    "activation": lambda net, activation: net.act(activation),
+    "batch norm": lambda net, _: _normalise(net),
+    "average": lambda net, _: net.average(2, 1, 1, count=False),
+    "maximum": lambda net, _: net.maximum(kernel=2, stride=2, ceil=True),
+    "overlapping": lambda net, _: net.maximum(kernel=3, stride=1, padding=1),
+    "residual": lambda net, activation: _residual(net, activation, 1.0),
+    "difference": lambda net, activation: _residual(net, activation, -1.0),
+    "linear skip": lambda net, _: _linear_skip(net),
+    "concatenation": lambda net, _: _join(net),
+    "permutation": lambda net, _: net.permute(0, 2, 1),
+}
+norms = st.sampled_from(THREAT_NORMS)
+seeds = st.integers(0, 2**16)
+
+
+@st.composite
+def nets(draw) -> LayerGraph:
+    """A small image net: any steps, then flattened or averaged, then linear."""
+    net = Sketch(2, 6, 6, seed=draw(seeds))
+    for step in draw(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=5)):
+        STEPS[step](net, draw(st.sampled_from(ACTIVATIONS)))
+    if draw(st.booleans()):
+        net.mean(1, 2)
+    else:
+        net.flatten()
+    net.linear(draw(st.integers(1, 4)))
+    return net.graph()
+
+
+def test_the_random_nets_hold_every_layer_kind():
+    net = Sketch(2, 6, 6)
+    for step in STEPS.values():
+        step(net, ACTIVATIONS[0])
+    net.mean(1, 2, keep=True)
+    net.flatten()
+    net.linear(2)
+    assert {type(layer) for layer in net.layers} == set(LAYER_KINDS)
+
+
+def test_every_effort_runs_both_sides_by_registered_names():
+    assert not set(LOWER_METHODS) & set(UPPER_METHODS)
+    for effort in Effort:
+        names = set(EFFORTS[effort])
+        assert names & set(LOWER_METHODS)
+        assert names & set(UPPER_METHODS)
+        assert names <= set(LOWER_METHODS) | set(UPPER_METHODS)
+
+
+@settings(max_examples=25)
+@given(graph=nets(), norm=norms)
+def test_no_lower_bound_exceeds_an_upper_bound(graph, norm):
+    asked = problem(graph, norm, count=3)
+    lowers = [method(asked, Effort.FAST) for method in LOWER_METHODS.values()]
+    uppers = [method(asked, Effort.FAST) for method in UPPER_METHODS.values()]
+    for lower, upper in itertools.product(lowers, uppers):
+        assert lower.value <= upper.value
+        assert math.isfinite(upper.value)
+
+
+@settings(max_examples=40)
+@given(graph=nets(), norm=norms, distance=st.sampled_from([1e-3, 0.3, 10.0]))
+def test_no_pair_of_logits_moves_apart_faster_than_its_bound(graph, norm, distance):
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(64, *graph.input_shape, generator=generator).double()
+    second = first + distance * torch.randn(first.shape, generator=generator)
+    moved = run(graph, first) - run(graph, second)
+    if graph.outputs == 1:
+        moved = torch.cat([torch.zeros_like(moved), moved], dim=1)
+    apart = (first - second).flatten(1).norm(norm.value, dim=1)
+    quotients = (moved[:, :, None] - moved[:, None, :]).abs() / apart[:, None, None]
+    bounds = pair_bounds(graph, norm)
+    assert bool((quotients <= bounds * (1 + 1e-9) + 1e-9).all())
+    assert torch.equal(bounds, bounds.T)
+
+
+@settings(max_examples=30)
+@given(graph=nets(), norm=norms)
+def test_every_method_agrees_in_float32_and_float64_weights(graph, norm):
+    rounded = graph.to(torch.float32)
+    for method in UPPER_METHODS.values():
+        one = method(problem(rounded, norm), Effort.FAST).value
+        two = method(problem(rounded.to(torch.float64), norm), Effort.FAST).value
+        assert one == two  # the weights as shipped, whatever runs
+
+
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
+@settings(max_examples=6)
+@given(seed=seeds, factor=st.sampled_from([0.25, 2.0, 1024.0]))
+def test_rescaling_neurons_never_brings_an_upper_bound_below_the_map(
+    norm, seed, factor
+):
+    """``relu(c x) / c = relu(x)``: the map stays, bounds may only loosen or tighten."""
+    net = Sketch(4, seed=seed)
+    first, last = net.random(6, 4), net.random(3, 6)
+    scales = torch.ones(6, dtype=torch.float64)
+    scales[::2] = factor
+    graphs = []
+    for into, out in ((first, last), (first * scales[:, None], last / scales)):
+        net = Sketch(4)
+        net.linear(into)
+        net.act()
+        net.linear(out)
+        graphs.append(net.graph())
+    witnessed = max(
+        method(problem(graph, norm), Effort.FAST).value
+        for graph in graphs
+        for method in LOWER_METHODS.values()
+    )
+    for graph in graphs:
+        for method in UPPER_METHODS.values():
+            assert witnessed <= method(problem(graph, norm), Effort.FAST).value
+
+
+@settings(max_examples=30)
+@given(graph=nets(), norm=norms)
+def test_an_activation_of_slope_one_behind_the_logits_never_raises_a_bound(graph, norm):
+    net = Sketch(*graph.input_shape)
+    net.layers = list(graph.layers)
+    net.act()
+    for method in UPPER_METHODS.values():
+        before = method(problem(graph, norm), Effort.FAST).value
+        after = method(problem(net.graph(), norm), Effort.FAST).value
+        assert after <= before * (1 + 1e-9)
