@@ -1,8 +1,8 @@
 """``robustcert evaluate`` on models that others trained; results are committed.
 
 Runs the command line as a user would, on the folder of trained models beside the
-checkout, and writes ``results/evaluate.json`` and ``results/evaluate.md``. A document is
-issued only if it obeys every law of consistency, so each row is one that did.
+checkout, and writes ``results/evaluate.json`` and ``results/evaluate.md``. A document
+is issued only if it obeys every law of consistency, so each row is one that did.
 
     python benchmarks/evaluate.py [--only MODEL ...]
 """

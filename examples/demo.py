@@ -62,7 +62,7 @@ def free_port() -> int:
 def tell(view: EvaluationStatus) -> None:
     """Print where the evaluation stands."""
     at = view.progress
-    if at is not None:
+    if at is not None and at.stage:
         print(f"  {at.stage}: {at.done}/{at.total}  {at.note}", flush=True)
 
 

@@ -14,6 +14,7 @@ from robustcert.client.wire import (
     EvaluationPage,
     EvaluationRequest,
     EvaluationStatus,
+    Problem,
     Status,
 )
 
@@ -133,13 +134,22 @@ class Register:
         if row.document_sha256 is not None:
             return row.document_sha256
         if row.status.final:
-            raise NoReportError(f"Evaluation {evaluation_id} ended as {row.status}.")
+            raise _no_report(row)
         raise NoReportYetError(f"Evaluation {evaluation_id} is {row.status}.")
 
     def _check_queue(self, session: Session) -> None:
         waiting = select(func.count()).where(EvaluationRow.status == Status.QUEUED)
         if (session.scalar(waiting) or 0) >= self._queue_limit:
             raise BusyError(f"{self._queue_limit} evaluations are waiting already.")
+
+
+def _no_report(row: EvaluationRow) -> NoReportError:
+    """Why a final evaluation has no report, in the words of its own problem."""
+    ended = f"Evaluation {row.id} ended as {row.status}"
+    if row.problem is None:
+        return NoReportError(f"{ended}.")
+    problem = Problem.model_validate(row.problem)
+    return NoReportError(f"{ended}: {problem.detail}", remedy=problem.remedy)
 
 
 def _known(session: Session, key: str | None, digest: str) -> EvaluationRow | None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from robustcert.cli.options import MEBIBYTE, Budget
+from robustcert.cli.options import Budget
 from robustcert.cli.progress import progress_display
-from robustcert.sandbox.limits import Limits
-from robustcert.sandbox.run import run_in_child
-
-CHILD = "robustcert.evaluation.child"
+from robustcert.evaluation.local import CHILD, in_sandbox
+from robustcert.sandbox.limits import MIB, Limits
 
 
 def run_locally(
@@ -27,24 +24,5 @@ def run_locally(
         if budget.trust_model:
             work = getattr(import_module(CHILD), entry)
             return dict(work(request, listener, ())["document"])
-        limits = Limits(
-            seconds=budget.seconds, memory_bytes=budget.memory_mb * MEBIBYTE
-        )
-        files = [request[name] for name in ("model", "samples") if name in request]
-        result = run_in_child(
-            f"{CHILD}:{entry}",
-            _absolute(request),
-            limits,
-            files=[Path(name).resolve() for name in files if Path(name).exists()],
-            on_progress=listener,
-        )
-        return dict(result["document"])
-
-
-def _absolute(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with its files' paths absolute: the child works elsewhere."""
-    absolute = dict(request)
-    for name in ("model", "samples"):
-        if name in absolute and Path(absolute[name]).exists():
-            absolute[name] = str(Path(absolute[name]).resolve())
-    return absolute
+        limits = Limits(seconds=budget.seconds, memory_bytes=budget.memory_mb * MIB)
+        return in_sandbox(entry, request, limits, listener)

@@ -17,8 +17,6 @@ from robustcert.results.effort import Effort, Tier
 from robustcert.results.norm import norm_from_word
 from robustcert.results.threat_model import UNIT_BOX, Box, ThreatSweep
 
-MEBIBYTE = 1024 * 1024
-
 Model = Annotated[
     str,
     typer.Argument(

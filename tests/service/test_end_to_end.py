@@ -1,0 +1,93 @@
+"""Real models in a real service, evaluated by the real child in the real sandbox."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from robustcert.client import Client
+from robustcert.client.replies import ProblemError
+from robustcert.client.wire import Status
+from robustcert.models.builtin import MODELS
+from robustcert.results.document import from_document
+from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
+from tests.service.harness import ServiceProcess
+
+
+@pytest.fixture(scope="module")
+def real_service(tmp_path_factory):
+    """A service as users start it: nothing of the tests runs in its children."""
+    folder = tmp_path_factory.mktemp("real") / "data"
+    running = ServiceProcess(
+        folder, worker_entry="robustcert.evaluation.child:evaluate", worker_code="[]"
+    ).start()
+    yield running
+    running.stop()
+    assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def real_client(real_service):
+    with Client(real_service.url, patience=5.0) as client:
+        yield client
+
+
+def test_the_demo_model_gets_its_bracket(real_client):
+    document = real_client.evaluate(
+        MODELS["fashion-mnist-demo"].read(),
+        "fashion-mnist-500",
+        "linf",
+        [0.02, 0.1],
+        count=20,
+    )
+    report = from_document(document)
+    assert report.curve[0].certified > 0.5
+    assert report.lipschitz.lower.value < report.lipschitz.upper.value
+    assert report.attacks
+    assert "process" in report.provenance.sandbox
+
+
+def outcome(client, bad) -> ProblemError:
+    """The problem that the bad input meets, at upload or as the evaluation's end."""
+    with pytest.raises(ProblemError) as caught:
+        client.evaluate(bad.model(), bad.samples(), "linf", [0.1], tier="quick")
+    return caught.value
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+def test_bad_input_gets_one_clear_problem_and_the_server_goes_on(
+    real_client, real_service, case
+):
+    problem = outcome(real_client, BAD_INPUTS[case]).problem
+    assert problem.kind == BAD_INPUTS[case].kind
+    assert 400 <= problem.status < 500
+    assert problem.remedy
+    assert httpx.get(f"{real_service.url}/healthz").is_success
+
+
+def test_a_failed_evaluation_s_report_says_why_there_is_none(real_client, real_service):
+    bad = BAD_INPUTS["labels out of range"]
+    with pytest.raises(ProblemError):
+        real_client.evaluate(bad.model(), bad.samples(), "linf", [0.1])
+    newest = httpx.get(f"{real_service.url}/v1/evaluations").json()["items"][0]
+    answer = httpx.get(f"{real_service.url}/v1/evaluations/{newest['id']}/report")
+    assert answer.status_code == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "3 classes" in answer.json()["detail"]
+    assert newest["status"] == Status.FAILED
+
+
+def test_epsilon_below_zero_is_refused_at_the_door(real_client):
+    model = real_client.upload_model(good_model()).id
+    samples = real_client.upload_samples(good_samples()).id
+    answer = httpx.post(
+        f"{real_client._http.base_url}/v1/evaluations",
+        json={
+            "model": model,
+            "samples": {"id": samples},
+            "threat_model": {"norm": "linf", "epsilons": [-0.1]},
+        },
+    )
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["remedy"]

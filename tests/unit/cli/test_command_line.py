@@ -1,0 +1,227 @@
+"""What the command line prints, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from robustcert.cli.main import COMMANDS, main
+from tests.models import nets
+from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A good model and good samples, written to files."""
+    (tmp_path / "model.pt").write_bytes(good_model())
+    (tmp_path / "samples.npz").write_bytes(good_samples())
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; exit code, output and error output."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["robustcert", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def evaluation(folder, *more):
+    return (
+        *("evaluate", folder / "model.pt", "--samples", folder / "samples.npz"),
+        *("--norm", "linf", "--tier", "quick", *more),
+    )
+
+
+def test_evaluate_writes_every_format_and_prints_the_bracket(run, files):
+    code, out, err = run(
+        *evaluation(files, "--epsilon", "0.05", "--epsilon", "0.01"),
+        *("--json", files / "r.json", "--html", files / "r.html"),
+        *("--markdown", files / "r.md"),
+    )
+    assert code == 0
+    document = json.loads((files / "r.json").read_text())
+    assert document["schema"] == "robustcert/report/v1"
+    assert document["threat_model"]["epsilons"] == [0.01, 0.05]
+    assert "landlock" in document["provenance"]["sandbox"] or sys.platform != "linux"
+    assert "<svg" in (files / "r.html").read_text()
+    assert (files / "r.md").read_text().startswith("## Robustness report")
+    assert "Lipschitz constant (linf, global)" in out
+    assert "0.01" in out
+    assert "lipschitz: " in err
+
+
+def test_json_on_standard_output_leaves_it_to_the_document(run, files):
+    code, out, err = run(
+        *evaluation(files, "--epsilon", "0.05", "--json", "-", "--trust-model")
+    )
+    assert code == 0
+    assert json.loads(out)["schema"] == "robustcert/report/v1"
+    assert "clean accuracy" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "schema"),
+    [("attack", "robustcert/attack/v1"), ("certify", "robustcert/certify/v1")],
+)
+def test_each_side_alone_writes_its_part(run, files, command, schema):
+    code, out, _ = run(
+        *(command, files / "model.pt", "--samples", files / "samples.npz"),
+        *("--norm", "l2", "--epsilon", "0.1", "--json", "-", "--trust-model"),
+    )
+    assert code == 0
+    document = json.loads(out)
+    assert document["schema"] == schema
+    assert ("attacks" in document) is (command == "attack")
+
+
+def test_lipschitz_needs_no_samples(run, files):
+    code, out, _ = run(
+        *("lipschitz", files / "model.pt", "--json", "-", "--trust-model")
+    )
+    part = json.loads(out)["lipschitz"]
+    assert code == 0
+    assert 0.0 < part["lower"]["value"] <= part["upper"]["value"]
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+def test_bad_input_gets_one_clear_error_with_a_remedy(run, tmp_path, case):
+    bad = BAD_INPUTS[case]
+    (tmp_path / "model.pt").write_bytes(bad.model())
+    (tmp_path / "samples.npz").write_bytes(bad.samples())
+    code, out, err = run(*evaluation(tmp_path, "--epsilon", "0.1", "--trust-model"))
+    assert code in (2, 4)
+    assert err.count("error: ") == 1
+    assert err.split("remedy: ")[1].strip()
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("case", ["NaN weights", "labels out of range", "tuple"])
+def test_an_error_inside_the_sandbox_reads_the_same(run, tmp_path, case):
+    bad = BAD_INPUTS[case]
+    (tmp_path / "model.pt").write_bytes(bad.model())
+    (tmp_path / "samples.npz").write_bytes(bad.samples())
+    inside = run(*evaluation(tmp_path, "--epsilon", "0.1"))
+    outside = run(*evaluation(tmp_path, "--epsilon", "0.1", "--trust-model"))
+    assert inside == outside
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--epsilon", "-1"),
+        ("--epsilon", "nan"),
+        ("--epsilon", "0.1", "--box", "1", "0"),
+        ("--epsilon", "0.1", "--norm", "l3"),
+        ("--epsilon", "0.1", "--input-shape", "3,x"),
+        ("--epsilon", "0.1", "--attack", "nope", "--trust-model"),
+        ("--epsilon", "0.1", "--method", "nope", "--trust-model"),
+        ("--epsilon", "0.1", "--json", "/proc/nowhere/r.json", "--trust-model"),
+        (),
+    ],
+)
+def test_bad_usage_exits_with_2(run, files, options):
+    code, _, err = run(*evaluation(files, *options))
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_an_unknown_layer_is_reported_by_name_and_attacked_all_the_same(run, tmp_path):
+    net = nn.Sequential(nn.Linear(6, 3), nn.LayerNorm(3))
+    (tmp_path / "model.pt").write_bytes(nets.scripted(nets.settled(net)))
+    (tmp_path / "samples.npz").write_bytes(good_samples())
+    code, out, _ = run(
+        *evaluation(tmp_path, "--epsilon", "0.1", "--json", "-", "--trust-model")
+    )
+    document = json.loads(out)
+    assert code == 0
+    assert "layer_norm" in document["model"]["unsupported"][0]["reason"]
+    assert document["accuracy"]["curve"][0]["certified"] == 0.0
+    assert document["lipschitz"]["upper"]["value"] is None
+    assert document["attacks"]
+
+
+POLICY = """
+[evaluate]
+samples = "samples.npz"
+norm = "linf"
+tier = "quick"
+[[rule]]
+metric = "clean_accuracy"
+min = {clean}
+[[rule]]
+metric = "certified_accuracy"
+epsilon = 0.001
+min = 0.2
+[[rule]]
+metric = "lipschitz"
+max = {lipschitz}
+"""
+
+
+@pytest.mark.parametrize(
+    ("clean", "lipschitz", "code", "word"),
+    [
+        (0.2, 1e6, 0, "passed"),
+        (1.0, 1e6, 1, "failed"),
+        (0.2, 3.0, 3, "inconclusive"),
+    ],
+)
+def test_the_gate_passes_fails_or_stays_open(
+    run, tmp_path, clean, lipschitz, code, word
+):
+    net = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+    torch.manual_seed(0)
+    net[0].weight.data = torch.linalg.qr(torch.randn(6, 6)).Q
+    net[2].weight.data = torch.linalg.qr(torch.randn(6, 6)).Q[:3] * 1.1
+    (tmp_path / "model.pt").write_bytes(nets.scripted(net.eval()))
+    (tmp_path / "samples.npz").write_bytes(good_samples())
+    policy = tmp_path / "robustcert.toml"
+    policy.write_text(POLICY.format(clean=clean, lipschitz=lipschitz))
+    got, out, _ = run(
+        *("gate", tmp_path / "model.pt", "--policy", policy, "--trust-model"),
+        *("--junit", tmp_path / "gate.xml", "--summary", tmp_path / "gate.md"),
+    )
+    assert f"gate: {word}" in out
+    assert got == code
+    assert "testcase" in (tmp_path / "gate.xml").read_text()
+    assert word in (tmp_path / "gate.md").read_text()
+
+
+def test_a_policy_that_cannot_be_read_exits_with_2(run, files):
+    code, _, err = run("gate", files / "model.pt", "--policy", files / "none.toml")
+    assert code == 2
+    assert "remedy: " in err
+
+
+def test_doctor_says_what_is_there(run):
+    code, out, _ = run("doctor")
+    assert "torch" in out
+    assert "sandbox" in out
+    assert code in (0, 4)
+
+
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert command.__name__ in out
+
+
+def test_the_command_line_starts_without_torch():
+    code = (
+        "import sys, robustcert.cli.main; "
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
