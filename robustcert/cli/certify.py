@@ -23,8 +23,8 @@ def certify(
     input_shape: options.InputShape = None,
     json: options.JsonFile = None,
     trust_model: options.TrustModel = False,
-    seconds: options.Seconds = options.DEFAULT_SECONDS,
-    memory_mb: options.MemoryMb = options.DEFAULT_MEMORY_MB,
+    seconds: options.Seconds = options.LONGEST,
+    memory_mb: options.MemoryMb = options.LARGEST_MB,
 ) -> None:
     """Certify samples; certified accuracy is a lower bound of the truth."""
     plan = EvaluationPlan(

@@ -31,8 +31,8 @@ def evaluate(
     html: options.HtmlFile = None,
     markdown: options.MarkdownFile = None,
     trust_model: options.TrustModel = False,
-    seconds: options.Seconds = options.DEFAULT_SECONDS,
-    memory_mb: options.MemoryMb = options.DEFAULT_MEMORY_MB,
+    seconds: options.Seconds = options.LONGEST,
+    memory_mb: options.MemoryMb = options.LARGEST_MB,
 ) -> None:
     """Bracket a model's Lipschitz constant and its samples' robust radii."""
     plan = EvaluationPlan(

@@ -45,8 +45,8 @@ def gate(
     html: options.HtmlFile = None,
     input_shape: options.InputShape = None,
     trust_model: options.TrustModel = False,
-    seconds: options.Seconds = options.DEFAULT_SECONDS,
-    memory_mb: options.MemoryMb = options.DEFAULT_MEMORY_MB,
+    seconds: options.Seconds = options.LONGEST,
+    memory_mb: options.MemoryMb = options.LARGEST_MB,
 ) -> None:
     """Evaluate a model as a policy says, and judge it by the policy's rules."""
     rules = read_policy(policy)

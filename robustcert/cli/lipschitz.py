@@ -20,8 +20,8 @@ def lipschitz(
     input_shape: options.InputShape = None,
     json: options.JsonFile = None,
     trust_model: options.TrustModel = False,
-    seconds: options.Seconds = options.DEFAULT_SECONDS,
-    memory_mb: options.MemoryMb = options.DEFAULT_MEMORY_MB,
+    seconds: options.Seconds = options.LONGEST,
+    memory_mb: options.MemoryMb = options.LARGEST_MB,
 ) -> None:
     """Bracket a model's Lipschitz constant, without samples."""
     shape = options.shape_from_words(input_shape)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robustcert.errors import InputShapeError, UnknownNameError
+from robustcert.evaluation.local import DEFAULT_MEMORY_MB, DEFAULT_SECONDS
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.request import EvaluationRequest
 from robustcert.models.builtin import MODELS, SAMPLE_SETS
@@ -92,8 +93,8 @@ MemoryMb = Annotated[
     int, typer.Option("--memory-mb", metavar="M", help="Memory limit of the work.")
 ]
 
-DEFAULT_SECONDS = 3600.0
-DEFAULT_MEMORY_MB = 16384
+LONGEST = DEFAULT_SECONDS
+LARGEST_MB = DEFAULT_MEMORY_MB
 UNIT_ENDS = (UNIT_BOX.low, UNIT_BOX.high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,7 +45,7 @@ def submit(
     with Client(url) as client:
         source = MODELS[model].read() if model in MODELS else model
         request = evaluation_request(
-            client.upload_model(source).id,
+            client.upload_model(source, name=Path(model).name).id,
             client.upload_samples(samples).id,
             norm,
             threats.epsilons,

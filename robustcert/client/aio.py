@@ -14,7 +14,6 @@ from robustcert.client.client import DEFAULT_URL, PATIENCE, TIMEOUT
 from robustcert.client.flows import Flow, Flows, Pause, StatusListener, Step
 from robustcert.client.replies import finished
 from robustcert.client.requests import (
-    Options,
     evaluation_request,
     file_bytes,
     is_file,
@@ -26,6 +25,7 @@ from robustcert.client.wire import (
     ModelResource,
     SamplesResource,
 )
+from robustcert.results.options import Options
 
 Result = TypeVar("Result")
 
@@ -121,7 +121,7 @@ class AsyncClient:
             norm: ``l2`` or ``linf``.
             epsilons: radii, in input units.
             on_progress: hears every change of the evaluation.
-            options: see :class:`~robustcert.client.requests.Options`.
+            options: see :class:`~robustcert.results.options.Options`.
 
         Raises:
             ServiceError: with the reason and the remedy of a failed evaluation.

@@ -13,7 +13,6 @@ import httpx
 from robustcert.client.flows import Flow, Flows, Pause, StatusListener, Step
 from robustcert.client.replies import finished
 from robustcert.client.requests import (
-    Options,
     evaluation_request,
     file_bytes,
     is_file,
@@ -25,6 +24,7 @@ from robustcert.client.wire import (
     ModelResource,
     SamplesResource,
 )
+from robustcert.results.options import Options
 
 DEFAULT_URL = "http://127.0.0.1:8770"
 PATIENCE = 30.0
@@ -123,7 +123,7 @@ class Client:
             norm: ``l2`` or ``linf``.
             epsilons: radii, in input units.
             on_progress: hears every change of the evaluation.
-            options: see :class:`~robustcert.client.requests.Options`.
+            options: see :class:`~robustcert.results.options.Options`.
 
         Raises:
             ServiceError: with the reason and the remedy of a failed evaluation.

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from pydantic import ValidationError
 
 from robustcert.client.wire import EvaluationRequest, EvaluationStatus
 from robustcert.errors import SamplesError, UsageError
 from robustcert.results.effort import Effort, Tier
+from robustcert.results.options import Options
 from robustcert.results.plain_text import plain_text
-
-
-class Options(TypedDict, total=False):
-    """What an evaluation may be told besides its threat model's norm and epsilons.
-
-    Attributes:
-        count: the first ``count`` samples; all of them if left out.
-        seed: of every random step.
-        box: lowest and highest valid input.
-        tier: how hard the attacks try.
-        effort: how hard the Lipschitz bounds try.
-        attacks: by name; the tier's if left out.
-        certifiers: by name; all that apply if left out.
-        seconds: wall-clock limit.
-        memory_mb: memory limit, in MiB.
-    """
-
-    count: int | None
-    seed: int
-    box: tuple[float, float]
-    tier: Tier | str
-    effort: Effort | str
-    attacks: Sequence[str]
-    certifiers: Sequence[str]
-    seconds: float | None
-    memory_mb: int | None
 
 
 def evaluation_request(
@@ -54,7 +29,7 @@ def evaluation_request(
         samples: id of the sample set, or a built-in set's name.
         norm: ``l2`` or ``linf``.
         epsilons: radii, in input units.
-        options: see :class:`Options`.
+        options: see :class:`~robustcert.results.options.Options`.
 
     Raises:
         UsageError: a value is not allowed.

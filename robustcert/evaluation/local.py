@@ -5,45 +5,23 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.request import EvaluationRequest, to_request
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.norm import norm_from_word
+from robustcert.results.options import Options
 from robustcert.results.progress import Listener, unheard
 from robustcert.results.threat_model import Box, ThreatSweep
 from robustcert.sandbox.limits import MIB, Limits
 from robustcert.sandbox.run import run_in_child
 
 CHILD = "robustcert.evaluation.child"
-DEFAULT_LIMITS = Limits(seconds=3600.0, memory_bytes=16384 * MIB)
+DEFAULT_SECONDS = 3600.0
+DEFAULT_MEMORY_MB = 16384
 
 Document = dict[str, Any]
-
-
-class Options(TypedDict, total=False):
-    """What an evaluation may be told besides its threat model's norm and epsilons.
-
-    Attributes:
-        count: the first ``count`` samples; all of them if left out.
-        seed: of every random step.
-        box: lowest and highest valid input.
-        tier: how hard the attacks try.
-        effort: how hard the Lipschitz bounds try.
-        attacks: by name; the tier's if left out.
-        certifiers: by name; all that apply if left out.
-        limits: of the child process.
-    """
-
-    count: int | None
-    seed: int
-    box: tuple[float, float]
-    tier: Tier | str
-    effort: Effort | str
-    attacks: Sequence[str]
-    certifiers: Sequence[str]
-    limits: Limits
 
 
 def evaluate(
@@ -64,7 +42,7 @@ def evaluate(
         norm: ``l2`` or ``linf``.
         epsilons: radii, in input units.
         on_progress: hears of every step.
-        options: see :class:`Options`.
+        options: see :class:`~robustcert.results.options.Options`.
 
     Returns:
         The document ``robustcert/report/v1``.
@@ -91,7 +69,10 @@ def evaluate(
             _file(samples, Path(folder) / "samples.npz"),
             plan,
         )
-        limits = options.get("limits", DEFAULT_LIMITS)
+        limits = Limits(
+            seconds=options.get("seconds") or DEFAULT_SECONDS,
+            memory_bytes=(options.get("memory_mb") or DEFAULT_MEMORY_MB) * MIB,
+        )
         return in_sandbox("evaluate", to_request(request), limits, on_progress)
 
 

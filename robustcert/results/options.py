@@ -1,0 +1,34 @@
+"""What an evaluation may be told, here and on a service alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from robustcert.results.effort import Effort, Tier
+
+
+class Options(TypedDict, total=False):
+    """What an evaluation may be told besides its threat model's norm and epsilons.
+
+    Attributes:
+        count: the first ``count`` samples; all of them if left out.
+        seed: of every random step.
+        box: lowest and highest valid input.
+        tier: how hard the attacks try.
+        effort: how hard the Lipschitz bounds try.
+        attacks: by name; the tier's if left out.
+        certifiers: by name; all that apply if left out.
+        seconds: wall-clock limit.
+        memory_mb: memory limit, in MiB.
+    """
+
+    count: int | None
+    seed: int
+    box: tuple[float, float]
+    tier: Tier | str
+    effort: Effort | str
+    attacks: Sequence[str]
+    certifiers: Sequence[str]
+    seconds: float | None
+    memory_mb: int | None
