@@ -104,21 +104,22 @@ def prepare(read: ReadModel, samples: Samples, box: Box) -> Subject:
     logits = _logits(read.model, samples.inputs)
     if not torch.isfinite(logits).all():
         raise UnsoundModelError("the model returns NaN or infinity on a sample")
-    exact = logits if read.graph is None else _graph_logits(read.graph, samples.inputs)
+    wide = logits.double()
+    exact = wide if read.graph is None else _graph_logits(read.graph, samples.inputs)
     return Subject(
         read,
         samples,
         box,
         logits.argmax(dim=1),
-        margins(logits, samples.labels),
-        float_slack(exact, read.model.dtype),
+        margins(wide, samples.labels),
+        float_slack(exact, logits),
     )
 
 
 def _logits(model: LoadedModel, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         parts = [model.logits(chunk) for chunk in torch.split(inputs, CHUNK)]
-    return torch.cat(parts).cpu().double()
+    return torch.cat(parts).cpu()
 
 
 def _graph_logits(graph: LayerGraph, inputs: Tensor) -> Tensor:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -91,3 +96,57 @@ def test_epsilon_below_zero_is_refused_at_the_door(real_client):
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["remedy"]
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "robustcert.cli.main", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_submit_and_wait_do_the_work_on_the_service(real_service, tmp_path):
+    (tmp_path / "mine.pt").write_bytes(good_model())
+    (tmp_path / "mine.npz").write_bytes(good_samples())
+    at = ("--url", real_service.url)
+    submitted = command(
+        *("submit", str(tmp_path / "mine.pt"), "--samples", str(tmp_path / "mine.npz")),
+        *("--norm", "l2", "--epsilon", "0.1", "--tier", "quick", *at),
+    )
+    assert submitted.returncode == 0, submitted.stderr
+    page = tmp_path / "report.html"
+    waited = command(
+        *("wait", submitted.stdout.strip(), "--html", str(page), "--json", "-", *at)
+    )
+    assert waited.returncode == 0, waited.stderr
+    assert json.loads(waited.stdout)["samples"]["count"] == 4
+    assert "<svg" in page.read_text()
+    assert "clean accuracy" in waited.stderr
+
+
+def test_a_service_that_is_not_there_is_an_error_with_a_remedy():
+    answer = command("wait", "e-1", "--url", "http://127.0.0.1:9")
+    assert answer.returncode == 4
+    assert "remedy: " in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_prints_its_bracket_and_writes_a_report_that_opens(tmp_path):
+    demo = Path(__file__).resolve().parents[2] / "examples" / "demo.py"
+    done = subprocess.run(
+        [sys.executable, str(demo)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Lipschitz constant (linf, global)" in done.stdout
+    for epsilon in ("0.02", "0.05", "0.1"):
+        assert f"\n{epsilon} " in done.stdout
+    report = tmp_path / "demo-output" / "report.html"
+    assert str(report) in done.stdout
+    assert "The true robust accuracy" in report.read_text()
