@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
+from typer.exceptions import TyperException
 
 from robustcert.cli.attack import attack
 from robustcert.cli.certify import certify
@@ -14,11 +16,10 @@ from robustcert.cli.gate import gate
 from robustcert.cli.lipschitz import lipschitz
 from robustcert.cli.remote import submit, wait
 from robustcert.cli.serve import serve
-from robustcert.errors import RobustCertError
+from robustcert.errors import EvaluationError, RobustCertError, UsageError
 
 app = typer.Typer(
     help="Robustness brackets for trained PyTorch classifiers, from both sides.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -36,17 +37,37 @@ COMMANDS = (
     doctor,
 )
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 for _command in COMMANDS:
     app.command()(_command)
 
 
 def main() -> None:
     """Run the command line; exits with the codes that the README lists."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
     try:
-        app()
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+    except TyperException as problem:
+        return _told(UsageError(problem.format_message()))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("stopped\n")
+        return STOPPED
     except RobustCertError as error:
-        sys.stderr.write(f"error: {error.message}\nremedy: {error.remedy}\n")
-        sys.exit(error.exit_code)
+        return _told(error)
+    except Exception:
+        traceback.print_exc()
+        return EvaluationError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: RobustCertError) -> int:
+    sys.stderr.write(f"error: {error.message}\nremedy: {error.remedy}\n")
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -212,6 +212,24 @@ def test_doctor_says_what_is_there(run):
     assert code in (0, 4)
 
 
+def test_a_fault_of_ours_is_never_taken_for_a_failed_gate(run, files, monkeypatch):
+    def fault(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("robustcert.cli.evaluate.run_locally", fault)
+    code, _, err = run(*evaluation(files, "--epsilon", "0.1"))
+    assert code == 4
+    assert "ZeroDivisionError" in err
+
+
+def test_ctrl_c_is_never_taken_for_a_failed_gate(run, files, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("robustcert.cli.evaluate.run_locally", interrupted)
+    assert run(*evaluation(files, "--epsilon", "0.1"))[0] == 130
+
+
 def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
