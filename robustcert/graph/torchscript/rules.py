@@ -75,5 +75,5 @@ RULES: dict[str, Rule] = {
     "alias": shape_rules.same,
     "clone": shape_rules.copy,
     "to": shape_rules.convert,
-    "type_as": shape_rules.same,
+    "type_as": shape_rules.convert,
 }
