@@ -19,7 +19,12 @@ from robustcert.lipschitz.registry import LOWER_METHODS
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
 from robustcert.results.threat_model import UNIT_BOX, Box
-from tests.unit.lipschitz.graphs import Sketch, absolute_value, problem
+from tests.unit.lipschitz.graphs import (
+    Sketch,
+    absolute_value,
+    problem,
+    random_orthogonal,
+)
 
 BOTH = pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
 METHODS = pytest.mark.parametrize("method", LOWER_METHODS.values(), ids=LOWER_METHODS)
@@ -42,6 +47,19 @@ def ratio(graph, bound) -> float:
     apart = (first - second).flatten()
     order = bound.norm.value
     return float(moved.norm(order) / apart.norm(order))
+
+
+@METHODS
+def test_a_deep_net_keeps_its_signal_where_the_worst_case_would_drown_it(method):
+    """36 rotations in 48 dimensions move every pair by exactly its distance."""
+    net = Sketch(48)
+    for seed in range(36):
+        net.linear(random_orthogonal(48, seed))
+    graph = net.graph()
+    asked = problem(graph, Norm.L2, box=UNIT_BOX)
+    _, worst = outputs_with_errors(graph, asked.inputs.double())
+    assert float(worst.min()) > 1.0
+    assert 0.999 <= method(asked, Effort.FAST).value <= 1.0
 
 
 @METHODS
