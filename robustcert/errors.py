@@ -14,6 +14,7 @@ The tree::
     │   ├── SamplesError              samples or labels are unusable
     │   └── DocumentError             a report document cannot be read
     ├── UnsupportedLayerError     a layer has no rule in this method
+    ├── CertificateError          a certificate does not prove what it claims
     ├── EvaluationError           the evaluation started and could not be finished
     │   ├── UnsoundModelError         NaN weights, a random model: no claim is made
     │   ├── ConsistencyError          a report breaks a law: it is not issued
@@ -150,6 +151,15 @@ class UnsupportedLayerError(RobustCertError):
         super().__init__(f"layer {layer!r}: {reason}", remedy=remedy)
         self.layer = layer
         self.reason = reason
+
+
+class CertificateError(RobustCertError):
+    """A certificate does not prove what it claims about a model."""
+
+    remedy = "Do not rely on the certificate; issue it again from the model's file."
+    exit_code = 1
+    status = 422
+    title = "The certificate is refused"
 
 
 class EvaluationError(RobustCertError):

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
 from robustcert.cli import options
-from robustcert.cli.local import run_locally
-from robustcert.cli.output import people, write_json
+from robustcert.cli.local import find_locally
+from robustcert.cli.output import people, write_json, write_text
 from robustcert.cli.summary import print_summary
+from robustcert.errors import UsageError
+from robustcert.results.document import canonical_json
 from robustcert.results.effort import Effort
 from robustcert.results.norm import norm_from_word
+
+CertificateFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate",
+        metavar="FILE",
+        help="Write the best upper bound's certificate, for `robustcert verify`.",
+    ),
+]
 
 
 def lipschitz(
@@ -18,6 +35,7 @@ def lipschitz(
     seed: options.Seed = 0,
     box: options.BoxEnds = options.UNIT_ENDS,
     input_shape: options.InputShape = None,
+    certificate: CertificateFile = None,
     json: options.JsonFile = None,
     trust_model: options.TrustModel = False,
     seconds: options.Seconds = options.LONGEST,
@@ -34,6 +52,20 @@ def lipschitz(
         "box": [*box],
     }
     budget = options.Budget(seconds, memory_mb, trust_model)
-    document = run_locally("lipschitz", request, budget)
-    write_json(document, json)
-    print_summary(document, people(json))
+    found = find_locally("lipschitz", request, budget)
+    console = people(json)
+    write_json(found["document"], json)
+    print_summary(found["document"], console)
+    if certificate is not None:
+        proof = _required(found["certificate"])
+        write_text(certificate, canonical_json(proof))
+        console.print(f"certificate: {certificate} proves L <= {proof['value']:.6g}")
+
+
+def _required(proof: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if proof is None:
+        raise UsageError(
+            "no method emitted a certificate of this model",
+            remedy="Ask for the norm l2; the summary says which layers were refused.",
+        )
+    return proof

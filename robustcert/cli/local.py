@@ -20,9 +20,20 @@ def run_locally(
     Raises:
         RobustCertError: whatever the entry raises, or a limit is reached.
     """
+    return dict(find_locally(entry, request, budget)["document"])
+
+
+def find_locally(
+    entry: str, request: Mapping[str, Any], budget: Budget
+) -> Mapping[str, Any]:
+    """All that ``entry`` gives: the document, and what stands beside it.
+
+    Raises:
+        RobustCertError: whatever the entry raises, or a limit is reached.
+    """
     with progress_display() as listener:
         if budget.trust_model:
             work = getattr(import_module(CHILD), entry)
-            return dict(work(request, listener, ())["document"])
+            return dict(work(request, listener, ()))
         limits = Limits(seconds=budget.seconds, memory_bytes=budget.memory_mb * MIB)
         return in_sandbox(entry, request, limits, listener)

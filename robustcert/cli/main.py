@@ -16,6 +16,7 @@ from robustcert.cli.gate import gate
 from robustcert.cli.lipschitz import lipschitz
 from robustcert.cli.remote import submit, wait
 from robustcert.cli.serve import serve
+from robustcert.cli.verify import verify
 from robustcert.errors import EvaluationError, RobustCertError, UsageError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 COMMANDS = (
     evaluate,
     lipschitz,
+    verify,
     attack,
     certify,
     gate,

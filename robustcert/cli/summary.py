@@ -27,11 +27,15 @@ def _print_bracket(part: Document, console: Console) -> None:
         f"Lipschitz constant ({part['norm']}, {part['scope']}): "
         f"{_side(part['lower'])} <= L <= {_side(part['upper'])}"
     )
-    table = Table("side", "method", "value", "seconds", box=None, pad_edge=False)
+    table = Table("side", "method", "value", "seconds", "gap", box=None, pad_edge=False)
     for bound in part["bounds"]:
         value = "unbounded" if bound["value"] is None else f"{bound['value']:.6g}"
-        table.add_row(bound["side"], bound["method"], value, f"{bound['seconds']:.2f}")
+        gap = "" if bound.get("gap") is None else f"{bound['gap']:.2g}"
+        seconds = f"{bound['seconds']:.2f}"
+        table.add_row(bound["side"], bound["method"], value, seconds, gap)
     console.print(table)
+    for refused in part["refused"]:
+        console.print(f"{refused['method']} refused: {refused['reason']}")
 
 
 def _side(bound: Document | None) -> str:

@@ -44,4 +44,4 @@ def _problem(
 ) -> Problem:
     model = read.model
     placed = inputs.to(dtype=model.dtype, device=model.device)
-    return Problem(read.graph, model.logits, placed, box, norm, seed)
+    return Problem(read.graph, model.logits, placed, box, norm, seed, model.sha256)

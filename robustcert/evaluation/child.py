@@ -14,6 +14,7 @@ from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.provenance import provenance
 from robustcert.evaluation.request import EvaluationRequest, from_request
 from robustcert.evaluation.subject import read_model
+from robustcert.evaluation.verification import verification
 from robustcert.models.builtin import SAMPLE_SETS
 from robustcert.models.interface import LoadedModel
 from robustcert.models.samples import Samples, load_samples, samples_from_bytes
@@ -24,6 +25,10 @@ from robustcert.results.document import (
     lipschitz_document,
 )
 from robustcert.results.effort import Effort
+from robustcert.results.lipschitz_certificate_document import (
+    certificate_document,
+    certificate_from_document,
+)
 from robustcert.results.norm import norm_from_word
 from robustcert.results.progress import Listener
 from robustcert.results.report import RobustnessReport
@@ -60,9 +65,10 @@ def certify(
 def lipschitz(
     request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
 ) -> Document:
-    """The Lipschitz bracket of a model alone.
+    """The Lipschitz bracket of a model alone, and a certificate of its upper end.
 
-    ``request`` holds model, input_shape (or null), norm, box, effort and seed.
+    ``request`` holds model, input_shape (or null), norm, box, effort and seed;
+    ``certificate`` is null where no method emitted one.
     """
     around = run.Surroundings(report, layers)
     shape = request["input_shape"]
@@ -74,7 +80,19 @@ def lipschitz(
     bracket = lipschitz_bracket(problem, Effort(request["effort"]), report)
     card = model_card(read, norm)
     source = provenance(model, seed, around.clock, layers)
-    return {"document": lipschitz_document(card, bracket, source)}
+    proof = bracket.certificate
+    return {
+        "document": lipschitz_document(card, bracket, source),
+        "certificate": None if proof is None else certificate_document(proof),
+    }
+
+
+def verify(
+    request: Mapping[str, Any], _listener: Listener, _layers: tuple[str, ...]
+) -> Document:
+    """Whether a Lipschitz certificate holds; ``request``: model and certificate."""
+    certificate = certificate_from_document(request["certificate"])
+    return {"document": verification(read_model_file(request["model"]), certificate)}
 
 
 def _report(

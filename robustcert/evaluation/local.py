@@ -73,13 +73,14 @@ def evaluate(
             seconds=options.get("seconds") or DEFAULT_SECONDS,
             memory_bytes=(options.get("memory_mb") or DEFAULT_MEMORY_MB) * MIB,
         )
-        return in_sandbox("evaluate", to_request(request), limits, on_progress)
+        found = in_sandbox("evaluate", to_request(request), limits, on_progress)
+        return dict(found["document"])
 
 
 def in_sandbox(
     entry: str, request: Mapping[str, Any], limits: Limits, listener: Listener
 ) -> Document:
-    """The document that ``entry`` of :mod:`robustcert.evaluation.child` gives.
+    """What ``entry`` of :mod:`robustcert.evaluation.child` gives: ``document``, ...
 
     Args:
         entry: the function's name.
@@ -96,10 +97,11 @@ def in_sandbox(
         if path.is_file():
             files.append(path.resolve())
             absolute[name] = str(path.resolve())  # the child works elsewhere
-    result = run_in_child(
-        f"{CHILD}:{entry}", absolute, limits, files=files, on_progress=listener
+    return dict(
+        run_in_child(
+            f"{CHILD}:{entry}", absolute, limits, files=files, on_progress=listener
+        )
     )
-    return dict(result["document"])
 
 
 def _file(source: str | Path | bytes, target: Path) -> str:

@@ -7,6 +7,8 @@ kernel of k x k ones has norm up to k^2, its reshaped matrix has norm k.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -14,10 +16,14 @@ from torch import Tensor
 
 from robustcert.graph.execute import apply_linear
 from robustcert.graph.layers import Conv, Shape
+from robustcert.lipschitz.eigenvalue_ceiling import exact_tops
 from robustcert.lipschitz.magnitude import magnitude
 from robustcert.lipschitz.matrix_norm import (
     FOLDING,
+    Gram,
     frobenius_bound,
+    gram_norm_bounds,
+    power_below,
     rounded_sum,
     spectral_norm_bound,
 )
@@ -47,7 +53,7 @@ def convolution_norm_bound(layer: Conv, input_shape: Shape, norm: Norm) -> float
     if norm is Norm.LINF:
         return rows
     if is_small(layer.size, _size(input_shape), layer.groups):
-        return spectral_norm_bound(unrolled_blocks(layer, input_shape))
+        return _unrolled_norm_bound(layer, input_shape)
     schur = up(math.sqrt(product_up(rows, columns)))
     return min(schur, torus_norm_bound(layer, input_shape))
 
@@ -74,15 +80,53 @@ def absolute_sums(layer: Conv, input_shape: Shape) -> tuple[float, float]:
 
 
 def unrolled_blocks(layer: Conv, input_shape: Shape) -> Tensor:
-    """The matrix, one diagonal block a group: ``(groups, outputs, inputs)`` of each."""
-    inputs = _size(input_shape) // layer.groups
-    channels = input_shape[0] // layer.groups
-    basis = torch.eye(inputs, dtype=layer.weight.dtype)
-    repeated = basis.reshape(inputs, channels, *input_shape[1:]).repeat(
-        1, layer.groups, *(1 for _ in input_shape[1:])
-    )
-    columns = apply_linear(layer, [repeated]).reshape(inputs, layer.groups, -1)
-    return columns.permute(1, 2, 0)
+    """The matrix, one diagonal block a group: ``(groups, outputs, inputs)`` of each.
+
+    Every entry is one weight or 0, placed there without arithmetic.
+    """
+    groups, taps = layer.groups, layer.weight[0, 0].numel()
+    kernel = layer.weight.reshape(groups, -1, layer.weight.shape[1], taps)
+    outputs, inputs = math.prod(layer.shape[1:]), math.prod(input_shape[1:])
+    matrix = kernel.new_zeros(outputs, inputs, *kernel.shape[:3])
+    for tap, (reader, read) in enumerate(_places_read(layer, input_shape)):
+        matrix[reader, read] = kernel[..., tap]
+    return matrix.permute(2, 3, 0, 4, 1).reshape(groups, -1, kernel.shape[2] * inputs)
+
+
+def _places_read(layer: Conv, input_shape: Shape) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each tap: output positions, and the input positions that they read."""
+    extents = layer.weight.shape[2:]
+    for tap in product(*map(range, extents)):
+        readers = torch.zeros(1, dtype=torch.long)
+        reads, inside = torch.zeros_like(readers), torch.ones(1, dtype=torch.bool)
+        for dim, offset in enumerate(tap):
+            size, extent = layer.shape[1 + dim], input_shape[1 + dim]
+            place = torch.arange(size)
+            read = place * layer.stride[dim] + offset * layer.dilation[dim]
+            read = read - layer.padding[dim][0]
+            kept = (read >= 0) & (read < extent)
+            readers = (readers[:, None] * size + place).flatten()
+            reads = (reads[:, None] * extent + read).flatten()
+            inside = (inside[:, None] & kept).flatten()
+        yield readers[inside], reads[inside]
+
+
+def _unrolled_norm_bound(layer: Conv, input_shape: Shape) -> float:
+    """Exact up to rounding.
+
+    A wide matrix A is multiplied with its transpose by convolving its rows, which
+    skips the zeros.
+    """
+    blocks = unrolled_blocks(layer, input_shape)
+    scale = power_below(blocks)
+    if scale == 0.0 or layer.groups > 1 or layer.size > blocks.shape[2]:
+        return spectral_norm_bound(blocks)
+    unit = replace(layer, weight=layer.weight / scale)
+    rows = (blocks[0] / scale).reshape(-1, *input_shape)
+    gram = apply_linear(unit, [rows]).reshape(1, layer.size, layer.size)
+    length = layer.weight[0].numel()
+    (bound,) = gram_norm_bounds([Gram(gram, length, scale)], exact_tops)
+    return sum_up(bound, product_up(FOLDING, frobenius_bound(blocks)))
 
 
 def torus_norm_bound(layer: Conv, input_shape: Shape) -> float:

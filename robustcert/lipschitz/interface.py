@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,36 @@ from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.threat_model import Box
 
 Map = Callable[[Tensor], Tensor]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBound:
+    """A valid upper bound on the way to a better one.
+
+    ``value`` is a plain float, without the rounding that a claim has; ``gap`` is that
+    of :class:`~robustcert.results.bound.UpperBound`.
+    """
+
+    value: float
+    gap: float | None
+
+
+Heard = Callable[[LiveBound], None]
+"""Hears the bounds that a search passes."""
+
+
+class Memo:
+    """What several methods make of one problem, made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What ``make`` returned the first time it was asked for under ``name``."""
+        if name not in self._made:
+            self._made[name] = make()
+        return cast("Made", self._made[name])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +66,8 @@ class Problem:
         box: where witnesses lie.
         norm: of inputs and logits alike.
         seed: of every random step.
+        sha256: of the model's file, for certificates; empty where there is none.
+        memo: what methods share.
     """
 
     graph: LayerGraph | None
@@ -44,6 +76,8 @@ class Problem:
     box: Box
     norm: Norm
     seed: int = 0
+    sha256: str = ""
+    memo: Memo = field(default_factory=Memo, repr=False)
 
     def __post_init__(self) -> None:
         if self.norm not in THREAT_NORMS:
@@ -89,6 +123,23 @@ class UpperMethod(Protocol):
             UnsupportedLayerError: a layer has no rule in this method.
         """
         ...
+
+
+class UpperSearch(Protocol):
+    """An upper method whose every iterate is an upper bound."""
+
+    def __call__(self, problem: Problem, effort: Effort, heard: Heard, /) -> UpperBound:
+        """The best upper bound within the effort's time, rounded up.
+
+        Raises:
+            UnsupportedLayerError: a layer has no rule in this method.
+        """
+        ...
+
+
+def quiet(search: UpperSearch) -> UpperMethod:
+    """The search as a method that nobody listens to."""
+    return lambda problem, effort: search(problem, effort, lambda _: None)
 
 
 def required_graph(problem: Problem) -> LayerGraph:

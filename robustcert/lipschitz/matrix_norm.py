@@ -1,25 +1,29 @@
 """Upper bounds on the norm of dense matrices, verified in float64.
 
-The spectral norm rests on a Cholesky factorisation, not on the accuracy of an
-eigenvalue solver: if the factorisation of ``c I - A A^H`` runs to completion in
-floating point, the largest eigenvalue of ``A A^H`` is at most c plus a slack that is
-known. The eigenvalue solver only proposes c.
+The spectral norm rests on Cholesky factorisations of ``c I - A A^H``, not on the
+accuracy of an eigenvalue solver, which only proposes c.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from robustcert.lipschitz.eigenvalue_ceiling import (
+    Proposal,
+    exact_tops,
+    factorisation_slack,
+    verified_ceilings,
+)
 from robustcert.lipschitz.rounding import UNIT, gamma, product_up, sum_up, up
 from robustcert.results.norm import Norm
 
 FOLDING = 16.0 * UNIT
 """Relative error granted to each weight for folding scales into it."""
-
-_TRIED = 16  # matrices given to the eigenvalue solver at a time
 
 
 def matrix_norm_bound(matrix: Tensor, norm: Norm) -> float:
@@ -43,7 +47,7 @@ def rounded_sum(value: float, terms: int) -> float:
 
 def frobenius_bound(matrices: Tensor) -> float:
     """Upper bound of the Frobenius norm of all ``matrices`` taken together."""
-    scale = _scale(matrices)
+    scale = power_below(matrices)
     if scale == 0.0:
         return 0.0
     square = float((matrices / scale).abs().square().sum())
@@ -64,40 +68,86 @@ def spectral_norm_bound(blocks: Tensor, floor: float = 0.0) -> float:
         ``floor``; above it by a relative 2 k^2 u + 2 n tr(A A^H)/|A|^2 u at most, with
         k and n the short and the long side and u the unit roundoff: 1e-10 for
         k = 500. Exactly 0 for zero blocks.
-
-    Reference:
-        Rump. Verification of positive definiteness. BIT 2006, Theorem 2.3.
     """
-    scale = _scale(blocks)
+    scale = power_below(blocks)
     if scale == 0.0:
         return floor
-    grams = _grams(blocks / scale)
-    trace = float(torch.diagonal(grams, dim1=1, dim2=2).real.sum(dim=1).max())
-    length = max(blocks.shape[1:])
-    known = (floor / scale) ** 2
-    start = max(0.0, known - _slack(grams, length, trace, known))
-    ceiling = _verified_ceiling(grams, start if math.isfinite(start) else 0.0)
-    square = up(ceiling + _slack(grams, length, trace, ceiling))
-    bound = product_up(scale, product_up(up(math.sqrt(square)), 1.0 + 4.0 * UNIT))
+    gram = Gram(_grams(blocks / scale), max(blocks.shape[1:]), scale)
+    (bound,) = gram_norm_bounds([gram], exact_tops, floor)
     folding = product_up(FOLDING, frobenius_bound(blocks.abs().amax(dim=0)))
     return max(floor, sum_up(bound, folding))
 
 
-def _slack(grams: Tensor, length: int, trace: float, ceiling: float) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class Gram:
+    """Gram matrices of the blocks of a block-diagonal matrix A.
+
+    Attributes:
+        blocks: ``(B, k, k)``, of ``A / scale``; every entry is a sum of ``length``
+            products, computed in floating point.
+        length: number of products.
+        scale: of A, above 0.
+    """
+
+    blocks: Tensor
+    length: int
+    scale: float
+
+
+def gram_norm_bounds(
+    grams: Sequence[Gram], propose: Proposal, floor: float = 0.0
+) -> list[float]:
+    """Upper bound of the spectral norm of each A, by one run of factorisations.
+
+    Args:
+        grams: of one size k.
+        propose: largest eigenvalues to be verified.
+        floor: a value each result may have anyway.
+    """
+    traces = [
+        float(torch.diagonal(g.blocks, dim1=1, dim2=2).real.sum(dim=1).max())
+        for g in grams
+    ]
+    known = [(floor / g.scale) ** 2 for g in grams]
+    starts = [
+        max(0.0, square - _slack(gram, trace, square)) if math.isfinite(square) else 0.0
+        for gram, trace, square in zip(grams, traces, known, strict=True)
+    ]
+    counts = torch.tensor([len(g.blocks) for g in grams])
+    ceilings = verified_ceilings(
+        torch.cat([g.blocks for g in grams]),
+        torch.arange(len(grams)).repeat_interleave(counts),
+        torch.tensor(starts, dtype=torch.float64),
+        propose,
+    ).tolist()
+    return [
+        _root_bound(gram, ceiling, trace)
+        for gram, ceiling, trace in zip(grams, ceilings, traces, strict=True)
+    ]
+
+
+def _root_bound(gram: Gram, ceiling: float, trace: float) -> float:
+    square = up(ceiling + _slack(gram, trace, ceiling))
+    return product_up(gram.scale, product_up(up(math.sqrt(square)), 1.0 + 4.0 * UNIT))
+
+
+def _slack(gram: Gram, trace: float, ceiling: float) -> float:
     """What rounding may hide: forming the Gram matrices, then factorising them.
 
-    Twice the real constants ``gamma(length) trace`` and ``gamma(size + 1) size
-    ceiling``, because the blocks may be complex.
+    Twice the real constant ``gamma(length) trace``, because A may be complex.
     """
-    size = grams.shape[-1]
-    forming = 4.0 * (length + 8) * trace
-    factorising = 4.0 * size * (size + 2) * (ceiling + trace / size)
-    return up(UNIT * (forming + factorising))
+    forming = 4.0 * (gram.length + 8) * UNIT * trace
+    size = gram.blocks.shape[-1]
+    return up(forming + factorisation_slack(size, trace, ceiling))
 
 
-def _scale(tensor: Tensor) -> float:
-    """The power of two at or below the largest absolute value; 0 for zeros."""
-    largest = float(tensor.abs().max())
+def power_below(tensor: Tensor) -> float:
+    """The power of two at or below the largest real number in it; 0 for zeros."""
+    if tensor.numel() == 0:
+        return 0.0
+    numbers = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    low, high = torch.aminmax(numbers)
+    largest = max(-float(low), float(high))
     return 0.0 if largest == 0.0 else 2.0 ** (math.frexp(largest)[1] - 1)
 
 
@@ -106,25 +156,3 @@ def _grams(blocks: Tensor) -> Tensor:
     if blocks.shape[1] <= blocks.shape[2]:
         return blocks @ blocks.mH
     return blocks.mH @ blocks
-
-
-def _verified_ceiling(grams: Tensor, floor: float) -> float:
-    """A number c for which every ``c I - G`` has a Cholesky factorisation."""
-    size = grams.shape[-1]
-    step = 1.0 + 8.0 * (size + 2) * size * UNIT
-    identity = torch.eye(size, dtype=grams.dtype, device=grams.device)
-    waiting, ceiling = grams, floor
-    while len(waiting):
-        if ceiling > 0.0:
-            _, info = torch.linalg.cholesky_ex(ceiling * identity - waiting)
-            waiting = waiting[info != 0]
-        if len(waiting):
-            ceiling = max(ceiling, _proposal(waiting)) * step
-    return ceiling
-
-
-def _proposal(grams: Tensor) -> float:
-    """The largest eigenvalue among the matrices that look largest."""
-    sizes = torch.linalg.matrix_norm(grams)
-    likely = sizes.topk(min(_TRIED, len(sizes))).indices
-    return max(float(torch.linalg.eigvalsh(grams[likely])[:, -1].max()), 5e-324)

@@ -7,6 +7,9 @@ import math
 UNIT = 2.0**-53
 """Unit roundoff of float64: one operation errs by at most this factor."""
 
+_LARGEST_EXPONENT = 1023
+_SMALLEST = 5e-324
+
 
 def gamma(operations: int, unit: float = UNIT) -> float:
     """Relative error of ``operations`` roundings in a row, rounded up.
@@ -37,6 +40,15 @@ def sum_up(left: float, right: float) -> float:
     if left == 0.0 or right == 0.0:
         return left + right
     return up(left + right)
+
+
+def power_up(value: float, exponent: int) -> float:
+    """Upper bound of ``value * 2**exponent``, value >= 0; infinite past all floats."""
+    if value == 0.0 or math.isinf(value):
+        return value
+    if math.frexp(value)[1] + exponent > _LARGEST_EXPONENT:
+        return math.inf
+    return up(math.ldexp(value, exponent)) or _SMALLEST
 
 
 def root_up(count: int) -> float:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from robustcert.results.lipschitz_certificate import LipschitzCertificate
 from robustcert.results.norm import Norm
 
 
@@ -64,16 +65,33 @@ class LowerBound:
 
 @dataclass(frozen=True, slots=True)
 class UpperBound:
-    """No pair of inputs in ``scope`` moves the logits faster than ``value``."""
+    """No pair of inputs in ``scope`` moves the logits faster than ``value``.
+
+    Attributes:
+        value: rounded up; infinite where nothing is known.
+        norm: of inputs and logits alike.
+        method: its name in the registry.
+        scope: where it holds.
+        seconds: what it took.
+        gap: how far, relatively, the value may lie above the best that the method's
+            relaxation can give; ``None`` where that is not known.
+        certificate: what a checker needs to prove the value again, if anything.
+    """
 
     value: float
     norm: Norm
     method: str
     scope: Scope = Scope.GLOBAL
     seconds: float = 0.0
+    gap: float | None = None
+    certificate: LipschitzCertificate | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         _check_value(self.value)
+        if self.gap is not None and not self.gap >= 0.0:
+            raise ValueError(f"a gap is at least 0, not {self.gap}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,13 @@ class Bracket:
         """The largest lower bound whose witness lies in :attr:`scope`."""
         within = [bound for bound in self.lowers if self.scope.covers(bound.scope)]
         return max(within, key=lambda bound: bound.value, default=None)
+
+    @property
+    def certificate(self) -> LipschitzCertificate | None:
+        """The certificate of the smallest upper bound that has one."""
+        proved = [bound for bound in self.uppers if bound.certificate is not None]
+        best = min(proved, key=lambda bound: bound.value, default=None)
+        return None if best is None else best.certificate
 
     @property
     def upper(self) -> UpperBound | None:

@@ -114,7 +114,9 @@ def _lower(wire: BoundWire, norm: Norm) -> LowerBound:
 
 def _upper(wire: BoundWire, norm: Norm) -> UpperBound:
     value = math.inf if wire.value is None else wire.value
-    return UpperBound(value, norm, wire.method, Scope(wire.scope), wire.seconds)
+    return UpperBound(
+        value, norm, wire.method, Scope(wire.scope), wire.seconds, wire.gap
+    )
 
 
 def _witnessed(bracket: Bracket, wire: WitnessWire | None) -> Bracket:

@@ -95,7 +95,10 @@ class UpperWire(Wire):
 
 
 class BoundWire(Wire):
-    """One bound; ``sound`` says that the value is proved."""
+    """One bound; ``sound`` says that the value is proved.
+
+    ``gap``: how far, relatively, an upper bound may lie above its relaxation's optimum.
+    """
 
     side: Literal["lower", "upper"]
     method: str
@@ -103,6 +106,7 @@ class BoundWire(Wire):
     seconds: Amount
     sound: Literal[True]
     scope: Literal["global", "box", "ball"] = "global"
+    gap: Amount | None = None
 
 
 class RefusedWire(Wire):

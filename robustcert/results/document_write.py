@@ -117,6 +117,7 @@ def _bound_part(side: str, bound: LowerBound | UpperBound) -> Part:
         "seconds": bound.seconds,
         "sound": True,  # lower and upper bounds are proved, or they have another type
         "scope": bound.scope.value,
+        "gap": bound.gap if isinstance(bound, UpperBound) else None,
     }
 
 

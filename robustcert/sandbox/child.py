@@ -206,6 +206,8 @@ def _environment(code: Sequence[Path], home: Path) -> dict[str, str]:
         # Threads that wait sleep instead of spinning: on a busy machine spinning made
         # the small convolutions of an evaluation up to twenty times slower.
         "OMP_WAIT_POLICY": "PASSIVE",
+        # numpy has threads of its own that spin whatever the policy says.
+        "OPENBLAS_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(imports),
     }
 

@@ -13,7 +13,8 @@ from robustcert.graph.layers import LayerGraph
 from robustcert.lipschitz.interface import Problem
 from robustcert.lipschitz.lower.forward_error import outputs_with_errors
 from robustcert.lipschitz.rounding import UNIT
-from robustcert.results.bound import LowerBound, Witness
+from robustcert.results.bound import LowerBound, Scope, Witness
+from robustcert.results.threat_model import Box
 from robustcert.tensors import clip_to_box, lp_norms
 
 _BATCH = 256
@@ -38,13 +39,31 @@ def joined(parts: list[Pairs]) -> Pairs:
 
 
 def claim(problem: Problem, pairs: Pairs, method: str) -> LowerBound:
-    """The best lower bound that the pairs prove.
+    """The best lower bound that the pairs prove after they are clipped to the box.
 
     With a graph, the map is evaluated in float64 and its rounding error taken off: the
     running worst-case bound, or :func:`_stated_errors` where that is smaller, as it is
     for deep nets, whose worst case drowns every signal. Without a graph, the model
     runs in its own dtype and 2048 units in the last place of the outputs are taken
-    off; pairs a hair apart then prove nothing. Pairs are clipped to the box first.
+    off; pairs a hair apart then prove nothing.
+
+    The scope is the box where both ends lie in it, as pairs with a graph do.
+
+    Raises:
+        UnsoundModelError: an output is NaN or infinite.
+    """
+    inside = Pairs(
+        clip_to_box(pairs.first.to("cpu", torch.float64), problem.box),
+        clip_to_box(pairs.second.to("cpu", torch.float64), problem.box),
+    )
+    return claim_anywhere(problem, inside, method)
+
+
+def claim_anywhere(problem: Problem, pairs: Pairs, method: str) -> LowerBound:
+    """The best lower bound that the pairs prove, be they in the box or not.
+
+    As :func:`claim`, but pairs stay where they are: the map is defined on all of R^n,
+    and a pair that leaves the box proves a bound of global scope, no other.
 
     Raises:
         UnsoundModelError: an output is NaN or infinite.
@@ -54,13 +73,27 @@ def claim(problem: Problem, pairs: Pairs, method: str) -> LowerBound:
     apart = distances > 0.0
     first, second, distances = first[apart], second[apart], distances[apart]
     if len(first) == 0:
-        point = tuple(_flat(pairs.first[0]))
-        return LowerBound(0.0, problem.norm, method, Witness(point, point, 0.0))
+        return _nothing(problem, pairs.first[0], method)
     ratios = _proved_ratios(problem, first, second, distances)
     best = int(ratios.argmax())
     value = max(0.0, float(ratios[best]))
     witness = Witness(tuple(_flat(first[best])), tuple(_flat(second[best])), value)
-    return LowerBound(value, problem.norm, method, witness)
+    scope = _scope(problem.box, first[best], second[best])
+    return LowerBound(value, problem.norm, method, witness, scope)
+
+
+def _nothing(problem: Problem, point: Tensor, method: str) -> LowerBound:
+    """The bound 0, which needs no pair."""
+    flat = tuple(_flat(point.to("cpu", torch.float64)))
+    scope = _scope(problem.box, point, point)
+    return LowerBound(0.0, problem.norm, method, Witness(flat, flat, 0.0), scope)
+
+
+def _scope(box: Box, first: Tensor, second: Tensor) -> Scope:
+    """The narrowest scope that holds both ends."""
+    ends = torch.stack([first, second]).to(torch.float64)
+    inside = box.low <= float(ends.min()) and float(ends.max()) <= box.high
+    return Scope.BOX if inside else Scope.GLOBAL
 
 
 def require_finite(outputs: Tensor) -> None:
@@ -74,13 +107,12 @@ def require_finite(outputs: Tensor) -> None:
 
 
 def _representable(problem: Problem, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """The pairs in the box as float64 numbers that the evaluation reads exactly."""
+    """The pairs as float64 numbers that the evaluation reads exactly."""
     dtype = torch.float64 if problem.graph is not None else problem.inputs.dtype
-    ends = (
-        clip_to_box(end.to("cpu", torch.float64), problem.box).to(dtype)
+    first, second = (
+        end.to("cpu", torch.float64).to(dtype).to(torch.float64)
         for end in (pairs.first, pairs.second)
     )
-    first, second = (end.to(torch.float64) for end in ends)
     return first, second
 
 
@@ -88,7 +120,7 @@ def _proved_ratios(
     problem: Problem, first: Tensor, second: Tensor, distances: Tensor
 ) -> Tensor:
     """``(M,)`` of ``(|f(x) - f(y)| - error) / |x - y|``, rounded down."""
-    outputs, errors = _evaluated(problem, torch.cat([first, second]))
+    outputs, errors = evaluated(problem, torch.cat([first, second]))
     require_finite(outputs)
     ahead, behind = outputs.chunk(2)
     moved = lp_norms(ahead - behind, problem.norm)
@@ -101,8 +133,13 @@ def _proved_ratios(
     )
 
 
-def _evaluated(problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and their error bounds, ``(N, K)`` float64 on the CPU."""
+def evaluated(problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and the error granted to them, ``(N, K)`` float64 on the CPU.
+
+    Args:
+        problem: its graph where there is one, else its function, is evaluated.
+        points: ``(N, *shape)`` float64 that the model's dtype holds exactly.
+    """
     parts = [_evaluated_batch(problem, batch) for batch in torch.split(points, _BATCH)]
     outputs, errors = zip(*parts, strict=True)
     return torch.cat(outputs), torch.cat(errors)

@@ -2,66 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from robustcert.lipschitz.interface import Map, Problem
 from robustcert.lipschitz.lower.claim import Pairs, claim, joined
-from robustcert.lipschitz.lower.jacobian import Slopes, pairs_around, slopes_at
+from robustcert.lipschitz.lower.data_jacobian import data_slopes
+from robustcert.lipschitz.lower.jacobian import (
+    Slopes,
+    joined_slopes,
+    pairs_around,
+    slopes_at,
+    steepest_unit,
+)
+from robustcert.lipschitz.lower.schedule import Schedule, geometric
 from robustcert.lipschitz.lower.spawn import directions, starts
+from robustcert.lipschitz.lower.work import Work, affordable, claimable, forward_cost
 from robustcert.results.bound import LowerBound
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
 from robustcert.tensors import box_diameter, clip_to_box, lp_norms, rows_like
 
 NAME = "pair_ascent"
-_DISTANCES = {Norm.L2: (0.15, 0.04, 0.01), Norm.LINF: (0.2, 0.05, 0.01)}
-"""Distances of a pair, as shares of the box's diameter; one restart each."""
-_COLLAPSED = 1e-3  # share of its distance below which a pair starts anew
-_REACH = 0.01  # of the box's diameter: how far a centre moves at step 1
-_GROW, _SHRINK, _SMALLEST = 1.3, 0.9, 1e-3
+_WANTED = {
+    Effort.FAST: Work(24, 60),
+    Effort.TIGHT: Work(96, 150),
+    Effort.MAX: Work(256, 300),
+}
+"""Pairs that climb together in each course, and their steps."""
+_STEP_COST = 6  # forward passes that a step of one pair is worth
+_DISTANCES = (Schedule(0.3, 0.002), Schedule(0.15, 0.002), Schedule(0.05, 0.002))
+"""Distances of a pair, as shares of the box's diameter; one course each."""
+_REACH = Schedule(0.03, 0.001)
+"""How far a centre moves in one step, as a share of the box's L2 diameter."""
+_MOMENTUM = 0.8
 _POLISHED = 8
 _SEGMENT_POINTS = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How many pairs climb together, for how many steps, after how many inputs."""
-
-    pairs: int
-    steps: int
-    inputs: int
-
-
-BUDGETS: dict[Effort, Budget] = {
-    Effort.FAST: Budget(24, 60, 128),
-    Effort.TIGHT: Budget(48, 150, 512),
-    Effort.MAX: Budget(128, 300, 4096),
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Course:
-    """One restart: the distance pairs keep, its steps, and its random numbers."""
-
-    distance: float
-    steps: int
-    generator: torch.Generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Climbers:
     """A batch of pairs ``centre +- direction * distance / 2``.
 
-    ``steps`` are relative to the centres' reach; ``best`` is the largest quotient each
-    pair has seen, at the ends kept in ``record``.
+    ``best`` is the largest quotient each pair has seen, at the ends in ``record``.
     """
 
     centres: Tensor
     directions: Tensor
-    steps: Tensor
+    velocity: Tensor
     best: Tensor
     record: Pairs
 
@@ -69,11 +59,11 @@ class _Climbers:
 def pair_ascent(problem: Problem, effort: Effort) -> LowerBound:
     """Lower bound by gradient ascent on pairs, inside the box.
 
-    Half of the pairs start at the steepest inputs, half anywhere in the box. A pair
-    keeps its distance: its centre climbs along the gradient with a step that
-    grows after a success and shrinks after a failure, its direction follows the power
-    method. Pairs that the box presses together start anew. The mean value theorem puts
-    a point at least as steep on the segment of the best pairs: Jacobians at nine
+    Half of the pairs start at the steepest inputs, half near inputs and anywhere in
+    the box. A pair's centre climbs the gradient of ``|f(x) - f(y)|`` with momentum, its
+    direction follows the power method, and its distance shrinks from step to step: a
+    distant pair sees the net smoothed, a close one its slope. The mean value theorem
+    puts a point at least as steep on the segment of the best pairs: Jacobians at nine
     points find it.
 
     Raises:
@@ -81,23 +71,20 @@ def pair_ascent(problem: Problem, effort: Effort) -> LowerBound:
 
     Reference:
         Bungert et al. CLIP: Cheap Lipschitz Training of Neural Networks. SSVM 2021,
-        Algorithm 2.
+        Algorithm 2, for pairs without a schedule of distances.
     """
     generator = torch.Generator().manual_seed(problem.seed)
-    diameter = box_diameter(problem.box, problem.size, problem.norm)
-    budget = BUDGETS[effort]
-    steep = _steepest_inputs(problem, budget)
+    step_cost = len(_DISTANCES) * _STEP_COST * forward_cost(problem)
+    work = affordable(_WANTED[effort], step_cost, effort)
+    steep = data_slopes(problem, effort).steepest(max(1, work.points // 2))
     climbed = [
-        _climb(
-            problem,
-            _warm(_fresh(problem, budget.pairs, generator), steep),
-            Course(share * diameter, budget.steps, generator),
-        )
-        for share in _DISTANCES[problem.norm]
+        _climb(problem, _fresh(problem, work.points, steep, generator), course, work)
+        for course in _DISTANCES
     ]
     pairs = joined([climbers.record for climbers in climbed])
     best = torch.cat([climbers.best for climbers in climbed])
-    chosen = best.topk(min(_POLISHED, len(best))).indices
+    count = claimable(problem, _POLISHED, effort)
+    chosen = best.topk(min(count, len(best))).indices
     kept = Pairs(pairs.first[chosen], pairs.second[chosen])
     return claim(problem, joined([kept, _polished(problem, kept)]), NAME)
 
@@ -106,51 +93,46 @@ def _polished(problem: Problem, pairs: Pairs) -> Pairs:
     """Short pairs about the steepest points of the pairs' segments."""
     shares = torch.linspace(0.0, 1.0, _SEGMENT_POINTS).tolist()
     points = torch.cat([pairs.first.lerp(pairs.second, share) for share in shares])
-    steepest = slopes_at(problem, points).steepest(_POLISHED)
+    steepest = slopes_at(problem, points).steepest(len(pairs.first))
     return pairs_around(steepest, problem.box)
 
 
-def _steepest_inputs(problem: Problem, budget: Budget) -> Slopes | None:
-    """Where half of the pairs start; ``None`` where there are no inputs."""
-    if len(problem.inputs) == 0:
-        return None
-    slopes = slopes_at(problem, problem.inputs[: budget.inputs])
-    return slopes.steepest(budget.pairs // 2)
-
-
-def _warm(climbers: _Climbers, steep: Slopes | None) -> _Climbers:
-    """The first pairs moved to the steepest inputs, along their top directions."""
-    if steep is None:
-        return climbers
-    count = len(steep.norms)
-    centres = torch.cat([steep.points, climbers.centres[count:]])
-    pointing = torch.cat(
-        [steep.directions.to(centres.dtype), climbers.directions[count:]]
-    )
-    return replace(
-        climbers, centres=centres, directions=pointing, record=Pairs(centres, centres)
+def _fresh(
+    problem: Problem, count: int, steep: Slopes, generator: torch.Generator
+) -> _Climbers:
+    """Pairs at the steepest inputs, along their top directions, and others."""
+    others = count - len(steep.norms)
+    centres = starts(problem, others, generator)
+    along = steepest_unit(directions(problem, others, generator), problem.norm)
+    unknown = torch.zeros(others, dtype=steep.norms.dtype, device=along.device)
+    whole = joined_slopes([steep, Slopes(centres, along.to(steep.directions), unknown)])
+    centres = whole.points
+    return _Climbers(
+        centres,
+        whole.directions.to(centres.dtype),
+        torch.zeros_like(centres),
+        torch.full_like(centres.flatten(1)[:, 0], -1.0),
+        Pairs(centres, centres),
     )
 
 
-def _climb(problem: Problem, climbers: _Climbers, course: Course) -> _Climbers:
+def _climb(
+    problem: Problem, climbers: _Climbers, distances: Schedule, work: Work
+) -> _Climbers:
     function = problem.working_map()
-    for _ in range(course.steps):
-        climbers = _step(problem, function, climbers, course.distance)
-        climbers = _respawned(problem, climbers, course)
+    diameter = box_diameter(problem.box, problem.size, problem.norm)
+    reach = box_diameter(problem.box, problem.size, Norm.L2)
+    for distance, step in zip(
+        geometric(distances, work.steps), geometric(_REACH, work.steps), strict=True
+    ):
+        pairs = _ends(problem, climbers, distance * diameter)
+        climbers = _step(problem, function, climbers, pairs, step * reach)
     return climbers
 
 
-def _fresh(problem: Problem, count: int, generator: torch.Generator) -> _Climbers:
-    centres = starts(problem, count, generator)
-    pointing = _unit(directions(problem, count, generator), problem.norm)
-    ones = torch.ones(count, dtype=centres.dtype, device=centres.device)
-    return _Climbers(centres, pointing, 0.5 * ones, -ones, Pairs(centres, centres))
-
-
 def _step(
-    problem: Problem, function: Map, climbers: _Climbers, distance: float
+    problem: Problem, function: Map, climbers: _Climbers, pairs: Pairs, length: float
 ) -> _Climbers:
-    pairs = _ends(problem, climbers, distance)
     quotients, uphill, apart = _gradients(problem, function, pairs)
     better = quotients > climbers.best
     kept = rows_like(better, pairs.first)
@@ -158,17 +140,15 @@ def _step(
         torch.where(kept, pairs.first, climbers.record.first),
         torch.where(kept, pairs.second, climbers.record.second),
     )
-    steps = climbers.steps * torch.where(better, _GROW, _SHRINK)
-    steps = steps.clamp(min=_SMALLEST)
-    reach = _REACH * box_diameter(problem.box, problem.size, problem.norm)
-    moved = rows_like(reach * steps, uphill) * _unit(uphill, problem.norm)
-    centres = clip_to_box((pairs.first + pairs.second) / 2.0 + moved, problem.box)
-    turned = _unit(apart, problem.norm)
+    velocity = _MOMENTUM * climbers.velocity + steepest_unit(uphill, Norm.L2)
+    middle = (pairs.first + pairs.second) / 2.0
+    moved = middle + length * steepest_unit(velocity, Norm.L2)
+    turned = steepest_unit(apart, problem.norm)
     stuck = rows_like(lp_norms(apart, problem.norm) == 0.0, apart)
     return _Climbers(
-        centres,
+        clip_to_box(moved, problem.box),
         torch.where(stuck, climbers.directions, turned),
-        steps,
+        velocity,
         torch.where(better, quotients, climbers.best),
         record,
     )
@@ -200,28 +180,3 @@ def _gradients(
     quotients = torch.where(lengths > 0.0, quotients, -torch.ones_like(quotients))
     ahead, behind = ahead.nan_to_num(0.0), behind.nan_to_num(0.0)
     return quotients, ahead + behind, ahead - behind
-
-
-def _unit(vectors: Tensor, norm: Norm) -> Tensor:
-    """The unit vectors of ``norm`` that gain most along ``vectors``; 0 stays 0."""
-    if norm is Norm.LINF:
-        return vectors.sign()
-    lengths = lp_norms(vectors, Norm.L2).clamp(min=torch.finfo(vectors.dtype).tiny)
-    return vectors / rows_like(lengths, vectors)
-
-
-def _respawned(problem: Problem, climbers: _Climbers, course: Course) -> _Climbers:
-    """Pairs that have collapsed start anew elsewhere; their records stay."""
-    pairs = _ends(problem, climbers, course.distance)
-    lengths = lp_norms(pairs.first - pairs.second, problem.norm)
-    collapsed = lengths < _COLLAPSED * course.distance
-    if not bool(collapsed.any()):
-        return climbers
-    fresh = _fresh(problem, len(collapsed), course.generator)
-    rows = rows_like(collapsed, pairs.first)
-    return replace(
-        climbers,
-        centres=torch.where(rows, fresh.centres, climbers.centres),
-        directions=torch.where(rows, fresh.directions, climbers.directions),
-        steps=torch.where(collapsed, fresh.steps, climbers.steps),
-    )

@@ -16,6 +16,7 @@ from robustcert.lipschitz.linear_region import (
     region_matrices,
 )
 from robustcert.lipschitz.matrix_norm import FOLDING
+from robustcert.lipschitz.norm_table import NormTable
 from robustcert.lipschitz.rounding import gamma
 from robustcert.lipschitz.upper.propagation import layer_bounds, sound_folded
 from robustcert.results.norm import Norm
@@ -23,7 +24,12 @@ from robustcert.results.norm import Norm
 _UNDERFLOW = 1e-150  # squares of differences below this may vanish
 
 
-def pair_bounds(graph: LayerGraph, norm: Norm) -> Tensor:
+def pair_bounds(
+    graph: LayerGraph,
+    norm: Norm,
+    table: NormTable | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
     """``(K, K)`` bounds of ``f_y - f_k`` from inputs in ``norm`` to absolute values.
 
     With the last affine layers written as ``A h``, ``|f_y - f_k|`` moves at most
@@ -31,6 +37,13 @@ def pair_bounds(graph: LayerGraph, norm: Norm) -> Tensor:
     several layers their shares add up. Exact, up to rounding, for a linear layer.
     Never above ``sqrt(2) L`` (L2) or ``2 L`` (L-infinity) for the bound L of all
     logits. A single logit z stands for the two logits (0, z), and K is 2.
+
+    Args:
+        graph: as shipped.
+        norm: of the inputs.
+        table: norms of layers that are known already, and where new ones are put.
+        known: ``(K, K)`` bounds proved in other ways, such as
+            :func:`pairs_of_covariance`; the smaller one counts.
 
     Returns:
         Symmetric, float64, on the CPU, with a diagonal of zeros.
@@ -43,7 +56,7 @@ def pair_bounds(graph: LayerGraph, norm: Norm) -> Tensor:
         Tsuzuku, Sato, Sugiyama. Lipschitz-Margin Training. NeurIPS 2018, Prop. 1.
     """
     simple = sound_folded(graph)
-    bounds = layer_bounds(simple, norm)
+    bounds = layer_bounds(simple, norm, table)
     single = simple.outputs == 1
     classes = 2 if single else simple.outputs
     best = _whole_bound(bounds[-1], norm, classes, single=single)
@@ -54,7 +67,32 @@ def pair_bounds(graph: LayerGraph, norm: Norm) -> Tensor:
                 rows = _with_zero_row(part) if single else part
                 total = total + _row_distances(rows, norm) * bounds[part.source]
         best = torch.minimum(best, total * (1.0 + gamma(8 * len(region.sources))))
+    if known is not None:
+        best = torch.minimum(best, torch.minimum(known, known.T))
     return best.fill_diagonal_(0.0)
+
+
+def pairs_of_covariance(covariance: Tensor) -> Tensor:
+    """``(K, K)`` bounds of ``f_y - f_k`` from an ellipsoid that holds all changes.
+
+    ``|f_y - f_k|`` moves at most ``sqrt((e_y - e_k)^T G (e_y - e_k))`` in L2, rounded
+    up. That is at most ``sqrt(2 lambda_max(G))``, and far less where logits move
+    together. A single logit z stands for the two logits (0, z).
+
+    Args:
+        covariance: ``(K, K)`` G in float64, proved: every change of the logits y by
+            inputs at distance 1 satisfies ``y^T G^-1 y <= 1``.
+    """
+    if len(covariance) == 1:
+        wide = torch.zeros(2, 2, dtype=covariance.dtype, device=covariance.device)
+        wide[1, 1] = covariance[0, 0]
+        return pairs_of_covariance(wide)
+    variances = covariance.diagonal().clamp(min=0.0)
+    sums = variances[:, None] + variances
+    shared = covariance + covariance.T
+    slack = gamma(8) * (sums + shared.abs())
+    squares = (sums - shared).clamp(min=0.0) + slack
+    return (squares.sqrt() * (1.0 + gamma(4))).fill_diagonal_(0.0)
 
 
 def _whole_bound(bound: float, norm: Norm, classes: int, *, single: bool) -> Tensor:

@@ -29,7 +29,7 @@ from robustcert.lipschitz.linear_region import (
 )
 from robustcert.lipschitz.magnitude import finite_layer
 from robustcert.lipschitz.matrix_norm import matrix_norm_bound
-from robustcert.lipschitz.operator_norm import operator_norm_bound
+from robustcert.lipschitz.norm_table import NormTable
 from robustcert.lipschitz.rounding import hypotenuse_up, product_up, sum_up
 from robustcert.results.norm import Norm
 
@@ -59,26 +59,36 @@ def check_finite(graph: LayerGraph) -> None:
             )
 
 
-def layer_bounds(graph: LayerGraph, norm: Norm) -> tuple[float, ...]:
+def layer_bounds(
+    graph: LayerGraph, norm: Norm, table: NormTable | None = None
+) -> tuple[float, ...]:
     """Upper bound of each layer's Lipschitz constant as a function of the input.
 
     Args:
         graph: from :func:`sound_folded`.
         norm: of inputs and of every layer's output.
+        table: norms that are known already, and where new ones are put.
 
     Raises:
         UnsupportedLayerError: a layer has no rule.
     """
+    norms = NormTable() if table is None else table
     bounds: list[float] = []
     for position, layer in enumerate(graph.layers):
-        bound = _by_rule(graph, layer, bounds, norm)
+        bound = _by_rule(graph, layer, bounds, norm, norms)
         if _ends_region(graph, position):
             bound = min(bound, _by_matrix(graph, position, bounds, norm))
         bounds.append(bound)
     return tuple(bounds)
 
 
-def _by_rule(graph: LayerGraph, layer: Layer, bounds: list[float], norm: Norm) -> float:
+def _by_rule(
+    graph: LayerGraph,
+    layer: Layer,
+    bounds: list[float],
+    norm: Norm,
+    norms: NormTable,
+) -> float:
     sources = [bounds[source] for source in layer.inputs]
     match layer:
         case Input():
@@ -90,7 +100,7 @@ def _by_rule(graph: LayerGraph, layer: Layer, bounds: list[float], norm: Norm) -
             return _joined(sources, norm)
         case _:
             shape = graph.layers[layer.inputs[0]].shape
-            return product_up(operator_norm_bound(layer, shape, norm), sources[0])
+            return product_up(norms.bound(layer, shape, norm), sources[0])
 
 
 def _joined(sources: list[float], norm: Norm) -> float:

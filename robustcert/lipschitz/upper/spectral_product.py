@@ -6,13 +6,10 @@ import torch
 
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.layers import Add, Concat, Input, LayerGraph
-from robustcert.lipschitz.interface import Problem, required_graph
-from robustcert.lipschitz.operator_norm import operator_norm_bound
-from robustcert.lipschitz.upper.propagation import (
-    check_finite,
-    layer_bounds,
-    sound_folded,
-)
+from robustcert.lipschitz.interface import Problem
+from robustcert.lipschitz.norm_table import NormTable
+from robustcert.lipschitz.upper.prepared import prepared_graph
+from robustcert.lipschitz.upper.propagation import check_finite, layer_bounds
 from robustcert.results.bound import UpperBound
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
@@ -34,30 +31,45 @@ def spectral_product(problem: Problem, _: Effort) -> UpperBound:
     Reference:
         Szegedy et al. Intriguing Properties of Neural Networks. ICLR 2014, section 4.3.
     """
-    graph = sound_folded(required_graph(problem))
-    return UpperBound(layer_bounds(graph, problem.norm)[-1], problem.norm, NAME)
+    graph = prepared_graph(problem)
+    table = problem.memo.once("norms", NormTable)
+    bounds = layer_bounds(graph, problem.norm, table)
+    return UpperBound(bounds[-1], problem.norm, NAME)
 
 
-def layer_norms(graph: LayerGraph, norm: Norm) -> tuple[float | None, ...]:
+def layer_norms(
+    graph: LayerGraph, norm: Norm, table: NormTable | None = None
+) -> tuple[float | None, ...]:
     """Upper bound of each layer's operator norm, in the graph's order, unfolded.
 
-    ``None`` for the input, for layers with several inputs and where there is no rule.
+    Args:
+        graph: as shipped.
+        norm: of inputs and outputs alike.
+        table: norms that are known already, and where new ones are put.
+
+    Returns:
+        ``None`` for the input, for layers with several inputs and where there is no
+        rule.
 
     Raises:
         UnsoundModelError: a weight is NaN or infinite.
     """
     check_finite(graph)
+    norms = NormTable() if table is None else table
     return tuple(
-        _norm_or_none(graph, position, norm) for position in range(len(graph.layers))
+        _norm_or_none(graph, position, norm, norms)
+        for position in range(len(graph.layers))
     )
 
 
-def _norm_or_none(graph: LayerGraph, position: int, norm: Norm) -> float | None:
+def _norm_or_none(
+    graph: LayerGraph, position: int, norm: Norm, norms: NormTable
+) -> float | None:
     layer = graph.layers[position]
     if isinstance(layer, Input | Add | Concat):
         return None
     try:
         shape = graph.layers[layer.inputs[0]].shape
-        return operator_norm_bound(layer.to(torch.float64, _CPU), shape, norm)
+        return norms.bound(layer.to(torch.float64, _CPU), shape, norm)
     except UnsupportedLayerError:
         return None

@@ -95,6 +95,33 @@ def test_lipschitz_needs_no_samples(run, files):
     assert 0.0 < part["lower"]["value"] <= part["upper"]["value"]
 
 
+def test_the_certificate_of_a_bracket_is_verified_and_a_lower_claim_is_not(
+    run, files, tmp_path
+):
+    model, path = files / "model.pt", tmp_path / "certificate.json"
+    code, out, _ = run(
+        *("lipschitz", model, "--effort", "tight", "--certificate", path),
+        "--trust-model",
+    )
+    assert code == 0
+    assert f"certificate: {path} proves L <= " in out
+    assert run("verify", path, "--model", model, "--trust-model")[0] == 0
+    claim = json.loads(path.read_text())
+    path.write_text(json.dumps(claim | {"value": claim["value"] * 0.999}))
+    assert run("verify", path, "--model", model, "--trust-model")[0] == 1
+
+
+def test_no_certificate_is_written_where_none_was_proved(run, files, tmp_path):
+    path = tmp_path / "certificate.json"
+    code, _, err = run(
+        *("lipschitz", files / "model.pt", "--norm", "linf", "--certificate", path),
+        "--trust-model",
+    )
+    assert code == 2
+    assert "remedy: Ask for the norm l2" in err
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("case", BAD_INPUTS)
 def test_bad_input_gets_one_clear_error_with_a_remedy(run, tmp_path, case):
     bad = BAD_INPUTS[case]

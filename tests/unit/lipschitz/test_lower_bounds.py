@@ -8,14 +8,24 @@ from fractions import Fraction
 import pytest
 import torch
 
-from robustcert.errors import InputShapeError, UnsoundModelError, UsageError
+from robustcert.errors import (
+    InputShapeError,
+    UnsoundModelError,
+    UnsupportedLayerError,
+    UsageError,
+)
 from robustcert.graph.execute import run
 from robustcert.lipschitz.bracket import measure
 from robustcert.lipschitz.interface import Problem
-from robustcert.lipschitz.lower.claim import Pairs, claim
+from robustcert.lipschitz.lower.activation_search import activation_search
+from robustcert.lipschitz.lower.claim import Pairs, claim, claim_anywhere
+from robustcert.lipschitz.lower.data_jacobian import data_jacobian, mean_slope
 from robustcert.lipschitz.lower.forward_error import outputs_with_errors
-from robustcert.lipschitz.lower.jacobian import slopes_at
+from robustcert.lipschitz.lower.jacobian import Slopes, power_step, slopes_at
+from robustcert.lipschitz.lower.jacobian_ascent import jacobian_ascent
+from robustcert.lipschitz.lower.pair_ascent import pair_ascent
 from robustcert.lipschitz.registry import LOWER_METHODS
+from robustcert.results.bound import Scope
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
 from robustcert.results.threat_model import UNIT_BOX, Box
@@ -27,7 +37,14 @@ from tests.unit.lipschitz.graphs import (
 )
 
 BOTH = pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
-METHODS = pytest.mark.parametrize("method", LOWER_METHODS.values(), ids=LOWER_METHODS)
+FOUND = {
+    **LOWER_METHODS,
+    "jacobian_ascent": jacobian_ascent,
+    "activation_search": activation_search,
+}
+METHODS = pytest.mark.parametrize("method", FOUND.values(), ids=FOUND)
+BLIND = pytest.mark.parametrize("method", [data_jacobian, pair_ascent])
+SEEING = pytest.mark.parametrize("method", [jacobian_ascent, activation_search])
 
 
 def small_net(seed: int = 0, dtype=torch.float64) -> Sketch:
@@ -64,12 +81,16 @@ def test_a_deep_net_keeps_its_signal_where_the_worst_case_would_drown_it(method)
 
 @METHODS
 @BOTH
-def test_a_witness_stays_in_the_box_and_attains_what_is_claimed(method, norm):
+def test_a_witness_attains_what_is_claimed_and_leaves_the_box_only_if_it_says_so(
+    method, norm
+):
     graph = small_net().graph()
     asked = problem(graph, norm, box=UNIT_BOX)
     bound = method(asked, Effort.FAST)
     ends = torch.tensor([bound.witness.first, bound.witness.second])
-    assert 0.0 <= float(ends.min()) <= float(ends.max()) <= 1.0
+    inside = 0.0 <= float(ends.min()) <= float(ends.max()) <= 1.0
+    assert inside is (bound.scope is Scope.BOX)
+    assert inside or method is activation_search
     assert bound.value == bound.witness.ratio
     assert bound.value <= ratio(graph, bound) <= bound.value * (1 + 1e-6)
 
@@ -135,7 +156,16 @@ def test_a_box_of_one_point_proves_nothing(method):
     assert method(asked, Effort.FAST).value == 0.0
 
 
-@METHODS
+@SEEING
+def test_methods_that_need_layers_refuse_a_model_without_them(method):
+    graph = small_net().graph()
+    inputs = problem(graph).inputs
+    asked = Problem(None, lambda x: run(graph, x), inputs, UNIT_BOX, Norm.L2)
+    with pytest.raises(UnsupportedLayerError, match="read as layers"):
+        method(asked, Effort.FAST)
+
+
+@BLIND
 @BOTH
 def test_a_float32_model_without_a_graph_gets_a_cautious_bound(method, norm):
     net = Sketch(6, dtype=torch.float32)
@@ -149,7 +179,7 @@ def test_a_float32_model_without_a_graph_gets_a_cautious_bound(method, norm):
     assert 0.9 * truth <= bound.value <= truth
 
 
-@METHODS
+@BLIND
 def test_a_model_that_returns_nan_is_no_ground_for_a_claim(method):
     inputs = torch.rand(3, 2, generator=torch.Generator().manual_seed(1))
     asked = Problem(None, lambda x: x / (x - x), inputs, UNIT_BOX, Norm.L2)
@@ -171,6 +201,44 @@ def test_a_pair_a_hair_apart_claims_no_more_than_the_truth():
     for hair in (1e-12, 1e-9, 1e-3):
         bound = claim(asked, Pairs(first, first + hair), "test")
         assert Fraction(bound.value) <= Fraction(float(net.layers[1].weight))
+
+
+def test_a_pair_outside_the_box_proves_a_global_bound_where_it_is_asked_to():
+    asked = problem(absolute_value(), box=UNIT_BOX)
+    near, far = torch.tensor([[0.5]]).double(), torch.tensor([[3.0]]).double()
+    outside = claim_anywhere(asked, Pairs(near, far), "test")
+    assert outside.scope is Scope.GLOBAL
+    assert outside.witness.second == (3.0,)
+    inside = claim(asked, Pairs(near, far), "test")
+    assert inside.scope is Scope.BOX
+    assert inside.witness.second == (1.0,)
+    assert 1.0 - 1e-12 <= min(inside.value, outside.value) <= 1.0
+
+
+def test_the_mean_slope_lies_below_the_largest_and_is_that_of_a_linear_map():
+    asked = problem(small_net().graph())
+    largest = float(slopes_at(asked, asked.inputs).norms.max())
+    assert 0.0 < mean_slope(asked, Effort.FAST) < largest
+    net = Sketch(4)
+    net.linear(3)
+    truth = float(torch.linalg.matrix_norm(net.layers[1].weight, 2))
+    assert mean_slope(problem(net.graph()), Effort.FAST) == pytest.approx(truth)
+
+
+@BOTH
+def test_many_outputs_are_searched_by_power_steps_that_never_overestimate(norm):
+    net = Sketch(12)
+    net.linear(40)
+    asked = problem(net.graph(), norm)
+    truth = float(torch.linalg.matrix_norm(net.layers[1].weight, norm.value))
+    found = slopes_at(asked, asked.inputs).norms
+    assert bool((found <= truth * (1 + 1e-9)).all())
+    assert float(found.max()) >= 0.8 * truth
+    many = Slopes(asked.inputs, torch.randn(8, 12, generator=net.generator), found)
+    for _ in range(200):
+        many = power_step(asked, asked.working_map(), many)
+    if norm is Norm.L2:
+        assert float(many.norms.min()) == pytest.approx(truth, rel=1e-3)
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF])
@@ -214,9 +282,14 @@ def test_the_bracket_lists_refusals_and_reports_progress():
     blind = Problem(None, lambda x: run(graph, x), inputs, UNIT_BOX, Norm.L2)
     bracket = measure(blind, Effort.FAST, heard.append)
     assert bracket.upper is None
-    assert [refusal.method for refusal in bracket.refused] == ["spectral_product"]
-    assert {bound.method for bound in bracket.lowers} == set(LOWER_METHODS)
-    assert [progress.done for progress in heard] == [0, 1, 2, 3]
+    assert {bound.method for bound in bracket.lowers} >= {
+        "data_jacobian",
+        "pair_ascent",
+    }
+    refused = {refusal.method for refusal in bracket.refused}
+    assert "spectral_product" in refused
+    told = len(bracket.lowers) + len(refused)
+    assert [progress.done for progress in heard] == list(range(told + 1))
     assert heard[0].note == "? <= L <= ?"
     assert heard[-1].note.endswith("<= L <= ?")
     whole = measure(problem(graph), Effort.FAST)

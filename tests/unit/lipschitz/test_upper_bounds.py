@@ -12,8 +12,11 @@ from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.graph.execute import run
 from robustcert.graph.layers import Layer, LayerGraph
 from robustcert.lipschitz.interface import Problem
+from robustcert.lipschitz.norm_table import NormTable
 from robustcert.lipschitz.registry import LOWER_METHODS, UPPER_METHODS
-from robustcert.lipschitz.upper.pair_bounds import pair_bounds
+from robustcert.lipschitz.upper.pair_bounds import pair_bounds, pairs_of_covariance
+from robustcert.lipschitz.upper.pair_search import pair_bound
+from robustcert.lipschitz.upper.spectral_product import layer_norms
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
 from robustcert.results.threat_model import Box
@@ -296,3 +299,97 @@ def test_identical_rows_are_never_told_apart():
     net.linear(torch.cat([row, row, 2 * row]))
     bounds = pair_bounds(net.graph(), Norm.L2)
     assert float(bounds[0, 2]) >= float(row.abs().max())
+
+
+def test_pairs_of_a_linear_map_are_distances_of_its_rows():
+    net = Sketch(5, seed=2)
+    rows = net.random(4, 5)
+    truth = torch.cdist(rows, rows)
+    bounds = pairs_of_covariance(rows @ rows.T)
+    assert bool((bounds >= truth * (1 - 1e-15)).all())
+    torch.testing.assert_close(bounds, truth, rtol=1e-6, atol=1e-7)
+    assert bool((bounds.diagonal() == 0.0).all())
+
+
+def test_logits_that_move_together_are_never_told_apart():
+    ones = torch.ones(3, 3, dtype=torch.float64)
+    assert float(pairs_of_covariance(ones).max()) <= 1e-7
+
+
+def test_the_covariance_of_a_single_logit_is_its_pair_with_zero():
+    bounds = pairs_of_covariance(torch.tensor([[9.0]], dtype=torch.float64))
+    assert bounds.shape == (2, 2)
+    assert float(bounds[0, 1]) == pytest.approx(3.0, rel=1e-12)
+
+
+def test_known_pairs_only_ever_tighten():
+    net = Sketch(4, seed=3)
+    net.linear(6)
+    net.act()
+    net.linear(3)
+    alone = pair_bounds(net.graph(), Norm.L2)
+    known = torch.full((3, 3), math.inf, dtype=torch.float64)
+    known[0, 1] = 0.25 * alone[0, 1]
+    tightened = pair_bounds(net.graph(), Norm.L2, known=known)
+    assert float(tightened[1, 0]) == float(tightened[0, 1]) == float(known[0, 1])
+    assert float(tightened[0, 2]) == float(alone[0, 2])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_a_pair_with_multipliers_of_its_own_stays_between_witness_and_product(seconds):
+    net = Sketch(4, seed=3)
+    net.linear(6)
+    net.act()
+    net.linear(6)
+    net.act()
+    net.linear(3)
+    graph = net.graph()
+    points, others = net.random(2000, 4), net.random(2000, 4)
+    moved = run(graph, points) - run(graph, others)
+    apart = (points - others).norm(dim=1)
+    seen = float(((moved[:, 0] - moved[:, 2]).abs() / apart).max())
+    bound = pair_bound(graph, 0, 2, seconds)
+    assert seen <= bound <= float(pair_bounds(graph, Norm.L2)[0, 2]) * (1 + 1e-6)
+
+
+def test_a_pair_of_a_linear_map_is_the_distance_of_its_rows():
+    net = Sketch(5, seed=2)
+    net.linear(4)
+    weight = net.layers[1].weight
+    truth = float((weight[1] - weight[3]).norm())
+    assert truth <= pair_bound(net.graph(), 1, 3, 0.0) <= truth * (1 + 1e-6)
+
+
+class Counted(NormTable):
+    """Counts the norms that had to be computed."""
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def test_norms_are_computed_once_for_all_who_share_a_table():
+    net = Sketch(3, 6, 6)
+    net.random_conv(4, padding=1)
+    net.act()
+    net.flatten()
+    net.linear(2)
+    graph, table = net.graph(), Counted()
+    norms = layer_norms(graph, Norm.L2, table)
+    known = len(table)
+    assert known == len([norm for norm in norms if norm is not None])
+    bounds = pair_bounds(graph, Norm.L2, table)
+    assert len(table) == known
+    assert torch.equal(bounds, pair_bounds(graph, Norm.L2))
+
+
+def test_the_same_weights_at_another_size_or_stride_are_another_norm():
+    table, net = NormTable(), Sketch(1, 9, 9)
+    kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64)
+    net.conv(kernel, padding=1)
+    net.conv(kernel, padding=1, source=0, stride=3)
+    one, other = net.layers[1], net.layers[2]
+    assert table.bound(one, (1, 9, 9), Norm.L2) == pytest.approx(
+        (1.0 + 2.0 * math.cos(math.pi / 10)) ** 2, rel=1e-9
+    )
+    assert table.bound(other, (1, 9, 9), Norm.L2) == pytest.approx(3.0, rel=1e-9)
+    assert table.bound(one, (1, 9, 9), Norm.LINF) == pytest.approx(9.0, rel=1e-9)

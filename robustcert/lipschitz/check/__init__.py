@@ -1,0 +1,1 @@
+"""An independent checker of Lipschitz certificates; its mathematics is numpy alone."""

@@ -1,0 +1,1 @@
+"""LipSDP on any graph: ellipsoids pushed through activations, one stage at a time."""

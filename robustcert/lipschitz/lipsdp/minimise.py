@@ -1,0 +1,127 @@
+"""The best multipliers of a program within a time, ready for an independent check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from robustcert.lipschitz.lipsdp.first_order import first_order
+from robustcert.lipschitz.lipsdp.iterate import Deadline, Heard, Iterate, true_bound
+from robustcert.lipschitz.lipsdp.multipliers import flat, scaled
+from robustcert.lipschitz.lipsdp.program import Program
+from robustcert.lipschitz.lipsdp.propagate import (
+    Choice,
+    chosen_covariance,
+)
+from robustcert.lipschitz.lipsdp.reach import is_constant, live_units
+from robustcert.lipschitz.lipsdp.second_order import has_second_order, second_order
+from robustcert.lipschitz.lipsdp.work import newton_work
+
+RESERVE = 1e-7
+"""Least eigenvalue of ``T^-1/2 (T - N/4) T^-1/2`` that is handed on."""
+_SPEED = 5e9  # multiplications with additions a second of a slow core
+_NEWTON_STEPS = 20.0  # that come within a percent of the optimum
+_DEAD = 1e-14  # of the largest multiplier: for units that hear nothing
+
+
+def minimised(program: Program, seconds: float, heard: Heard) -> Iterate:
+    """LipSDP's optimum, or the best bound that the time allows.
+
+    Args:
+        program: any.
+        seconds: of wall-clock time, kept to within about one step; infinity for as
+            long as there is progress.
+        heard: hears each better point.
+
+    Returns:
+        Multipliers with a reserve of :data:`RESERVE` to the boundary of what is
+        feasible, for checks in floating point, and their value. A net that is constant
+        has value 0 with any multipliers.
+    """
+    deadline = Deadline.after(seconds)
+    start = _started(program)
+    if not sum(program.units) or is_constant(program):
+        heard(start)
+        return start
+    best = start
+    if _newton_in_time(program, seconds):
+        best = second_order(program, best.multipliers, deadline, heard)
+    if best.gap is None and not deadline.passed:
+        best = first_order(program, best.multipliers, deadline, heard)
+    return reserved(program, best)
+
+
+def reserved(program: Program, iterate: Iterate) -> Iterate:
+    """The iterate with multipliers that keep :data:`RESERVE` to the boundary.
+
+    Where a stage has less, all its multipliers are raised by one factor s. Its
+    covariance then grows by at most ``s^2``, so the bound hardly changes.
+    """
+
+    def choose(stage: int, inputs: Tensor) -> Tensor:
+        return _lifted(iterate.multipliers[stage], inputs)
+
+    lifted = _evaluated(program, choose)
+    if lifted is None:
+        return iterate
+    gap = iterate.gap
+    if gap is not None and lifted.value > 0.0:
+        gap = max(0.0, 1.0 - (1.0 - gap) * iterate.value / lifted.value)
+    return replace(lifted, gap=gap, steps=iterate.steps)
+
+
+def _lifted(multipliers: Tensor, inputs: Tensor) -> Tensor:
+    roots = multipliers.rsqrt()
+    balanced = 0.25 * inputs * roots[:, None] * roots
+    eye = torch.eye(len(multipliers), dtype=inputs.dtype, device=inputs.device)
+    _, info = torch.linalg.cholesky_ex((1.0 - RESERVE) * eye - balanced)
+    if not bool((info > 0).any()):
+        return multipliers
+    largest = torch.linalg.eigvalsh(balanced)[:, -1].max()
+    factor = float(largest.clamp(min=1.0 - RESERVE)) / (1.0 - 2.0 * RESERVE)
+    return multipliers * factor
+
+
+def _newton_in_time(program: Program, seconds: float) -> bool:
+    if not has_second_order(program):
+        return False
+    return newton_work(program) * _NEWTON_STEPS <= _SPEED * max(seconds, 0.0)
+
+
+def _started(program: Program) -> Iterate:
+    """The better of two ways to choose multipliers from layer to layer."""
+    if is_constant(program):
+        ones = tuple(program.start.new_ones(units).real for units in program.units)
+        return Iterate(ones, 0.0, 0.0, 0)
+    found = [_evaluated(program, choice) for choice in (scaled, flat)]
+    first, second = (iterate for iterate in found if iterate is not None)
+    best = min(first, second, key=lambda iterate: iterate.value)
+    if not sum(program.units):
+        return replace(best, gap=0.0)
+    return replace(best, multipliers=_without_dead(program, best.multipliers))
+
+
+def _without_dead(
+    program: Program, multipliers: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Units that hear nothing get next to nothing: what they add is not there."""
+    whole = torch.cat(multipliers)
+    quieted = torch.where(live_units(program), whole, _DEAD * whole.max())
+    return torch.split(quieted, list(program.units))
+
+
+def _evaluated(program: Program, choose: Choice) -> Iterate | None:
+    """The multipliers that ``choose`` picks on the way, and their bound."""
+    picked: list[Tensor] = []
+
+    def remembered(stage: int, inputs: Tensor) -> Tensor:
+        picked.append(choose(stage, inputs))
+        return picked[-1]
+
+    covariance = chosen_covariance(program, remembered)
+    if covariance is None:
+        return None
+    largest = float(torch.linalg.eigvalsh(covariance)[-1])
+    return Iterate(tuple(picked), true_bound(program, largest), None, 0)

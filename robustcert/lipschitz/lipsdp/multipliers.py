@@ -1,0 +1,57 @@
+"""Multipliers to begin with: always feasible, the second kind close to the best."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robustcert.lipschitz.lipsdp.program import Program
+from robustcert.lipschitz.lipsdp.propagate import Choice, chosen_covariance
+
+_DEAD = 1e-12  # of the largest variance: a unit that hears nothing
+_SAFETY = 1.0 + 1e-9
+
+
+def flat(_: int, inputs: Tensor) -> Tensor:
+    """The same for all units of a layer: ``2 lambda_max(N / 4)``, as ECLipsE-Fast.
+
+    Reference:
+        Xu, Sivaranjani. ECLipsE. NeurIPS 2024, section 4.2.
+    """
+    count = inputs.shape[-1]
+    if count == 0:
+        return _none(inputs)
+    largest: Tensor = torch.linalg.eigvalsh(inputs)[:, -1].max().clamp(min=1e-300)
+    return (0.5 * _SAFETY * largest).expand(count).clone()
+
+
+def scaled(_: int, inputs: Tensor) -> Tensor:
+    """Proportional to the units' standard deviations D, averaged over frequencies.
+
+    ``T = 2 lambda_max(D^-1/2 N D^-1/2 / 4) D``: other starts end far above.
+    """
+    if inputs.shape[-1] == 0:
+        return _none(inputs)
+    variances = inputs.diagonal(dim1=1, dim2=2).real.mean(dim=0)
+    largest = variances.max().clamp(min=1e-300)
+    deviations = variances.clamp(min=_DEAD * float(largest)).sqrt()
+    roots = deviations.rsqrt()
+    balanced = inputs * roots[:, None] * roots
+    top: Tensor = torch.linalg.eigvalsh(balanced)[:, -1].max().clamp(min=1e-300)
+    return 0.5 * _SAFETY * top * deviations
+
+
+def _none(inputs: Tensor) -> Tensor:
+    return torch.zeros(0, dtype=torch.float64, device=inputs.device)
+
+
+def begin(program: Program, choose: Choice) -> list[Tensor]:
+    """The multipliers ``(M,)`` of each stage that ``choose`` picks on the way."""
+    picked: list[Tensor] = []
+
+    def remembered(number: int, inputs: Tensor) -> Tensor:
+        picked.append(choose(number, inputs))
+        return picked[-1]
+
+    chosen_covariance(program, remembered)
+    return picked

@@ -1,0 +1,1 @@
+"""What activations see, and their slopes, while the input stays in a region."""
