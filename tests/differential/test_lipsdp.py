@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from robustcert.lipschitz.lipsdp.minimise import minimised
 
 from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.graph.layers import LayerGraph
 from robustcert.lipschitz.lipsdp.dense import dense_program
+from robustcert.lipschitz.lipsdp.minimise import minimised
 from robustcert.lipschitz.registry import UPPER_METHODS
 from robustcert.results.effort import Effort
 from tests.differential.lipsdp_oracle import lipsdp, read
@@ -52,7 +52,7 @@ def convolution(activation: Activation, seed: int) -> LayerGraph:
 
 
 def convolution_with_skip(activation: Activation, seed: int) -> LayerGraph:
-    net = Sketch(1, 4, 5, seed=seed)
+    net = Sketch(1, 4, 3, seed=seed)
     stem = net.act(activation, source=net.random_conv(2, padding=1))
     branch = net.act(activation, source=net.random_conv(2, padding=1))
     net.add(stem, branch)
@@ -90,7 +90,7 @@ def test_there_are_thirty_nets():
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_the_search_ends_at_the_optimum_and_never_below(name):
+def test_the_search_ends_at_the_optimum_and_the_proof_is_never_below(name):
     graph = NETS[name]
     optimum = lipsdp(read(graph))
     found = minimised(dense_program(graph), SECONDS, lambda _: None)
@@ -98,11 +98,6 @@ def test_the_search_ends_at_the_optimum_and_never_below(name):
     assert found.value <= optimum.upper * (1.0 + 1e-4)
     if found.gap is not None:
         assert found.value * (1.0 - found.gap) <= optimum.upper * (1.0 + 1e-6)
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_the_proved_bound_is_no_lower_than_the_optimum_of_its_multipliers(name):
-    graph = NETS[name]
-    optimum = lipsdp(read(graph))
     bound = UPPER_METHODS["lipsdp"](problem(graph), Effort.TIGHT)
     assert optimum.lower * (1.0 - 1e-6) <= bound.value
+    assert bound.value <= optimum.upper * (1.0 + 1e-4)

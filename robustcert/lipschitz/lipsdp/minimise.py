@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustcert.lipschitz.lipsdp.first_order import first_order
 from robustcert.lipschitz.lipsdp.iterate import Deadline, Heard, Iterate, true_bound
-from robustcert.lipschitz.lipsdp.multipliers import flat, scaled
+from robustcert.lipschitz.lipsdp.multipliers import balanced, flat, scaled
 from robustcert.lipschitz.lipsdp.program import Program
 from robustcert.lipschitz.lipsdp.propagate import (
     Choice,
@@ -19,6 +19,8 @@ from robustcert.lipschitz.lipsdp.reach import is_constant, live_units
 from robustcert.lipschitz.lipsdp.second_order import has_second_order, second_order
 from robustcert.lipschitz.lipsdp.work import newton_work
 
+FACTORS = (1.25, 1.5, 1.8)
+"""Tried for balanced multipliers; deep nets want small ones, chains large ones."""
 RESERVE = 1e-7
 """Least eigenvalue of ``T^-1/2 (T - N/4) T^-1/2`` that is handed on."""
 _SPEED = 5e9  # multiplications with additions a second of a slow core
@@ -91,16 +93,22 @@ def _newton_in_time(program: Program, seconds: float) -> bool:
 
 
 def _started(program: Program) -> Iterate:
-    """The better of two ways to choose multipliers from layer to layer."""
+    """The best of some ways to choose multipliers from layer to layer."""
     if is_constant(program):
         ones = tuple(program.start.new_ones(units).real for units in program.units)
         return Iterate(ones, 0.0, 0.0, 0)
-    found = [_evaluated(program, choice) for choice in (scaled, flat)]
-    first, second = (iterate for iterate in found if iterate is not None)
-    best = min(first, second, key=lambda iterate: iterate.value)
+    tried = (_evaluated(program, choice) for choice in _choices(program))
+    found = [iterate for iterate in tried if iterate is not None]
+    best = min(found, key=lambda iterate: iterate.value)
     if not sum(program.units):
         return replace(best, gap=0.0)
     return replace(best, multipliers=_without_dead(program, best.multipliers))
+
+
+def _choices(program: Program) -> list[Choice]:
+    if any(stage.unfolding is not None for stage in program.stages):
+        return [scaled, flat]
+    return [scaled, *(balanced(program, factor) for factor in FACTORS)]
 
 
 def _without_dead(

@@ -1,4 +1,4 @@
-"""Multipliers to begin with: always feasible, the second kind close to the best."""
+"""Multipliers to begin with: always feasible, the balanced ones close to the best."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustcert.lipschitz.lipsdp.program import Program
 from robustcert.lipschitz.lipsdp.propagate import Choice, chosen_covariance
+from robustcert.lipschitz.lipsdp.sensitivity import sensitivities
 
 _DEAD = 1e-12  # of the largest variance: a unit that hears nothing
 _SAFETY = 1.0 + 1e-9
@@ -43,6 +44,37 @@ def scaled(_: int, inputs: Tensor) -> Tensor:
 
 def _none(inputs: Tensor) -> Tensor:
     return torch.zeros(0, dtype=torch.float64, device=inputs.device)
+
+
+def balanced(program: Program, factor: float) -> Choice:
+    """Proportional to what a unit hears against what is heard of it.
+
+    ``T = factor lambda_max(D^-1/2 N D^-1/2 / 4) D`` with ``D = sqrt(N_jj / S_j)``, S
+    being the :func:`~robustcert.lipschitz.lipsdp.sensitivity.sensitivities`. Scaling a
+    unit by c and its readers by 1/c scales T by ``c^2`` and changes no bound.
+
+    Args:
+        program: without unfolding.
+        factor: above 1; the best one lies between about 1.2 and 2.
+    """
+    heard_of = sensitivities(program)
+
+    def choose(number: int, inputs: Tensor) -> Tensor:
+        if inputs.shape[-1] == 0:
+            return _none(inputs)
+        hears = _floored(inputs.diagonal(dim1=1, dim2=2).real.mean(dim=0))
+        shares = (hears / _floored(heard_of[number])).sqrt()
+        roots = shares.rsqrt()
+        even = inputs * roots[:, None] * roots
+        top: Tensor = torch.linalg.eigvalsh(even)[:, -1].max().clamp(min=1e-300)
+        return 0.25 * factor * top * shares
+
+    return choose
+
+
+def _floored(values: Tensor) -> Tensor:
+    """Units that hear nothing, or are not heard, count as if they nearly did not."""
+    return values.clamp(min=_DEAD * float(values.max())).clamp(min=1e-300)
 
 
 def begin(program: Program, choose: Choice) -> list[Tensor]:
