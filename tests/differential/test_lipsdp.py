@@ -7,7 +7,7 @@ import pytest
 from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.graph.layers import LayerGraph
 from robustcert.lipschitz.lipsdp.dense import dense_program
-from robustcert.lipschitz.lipsdp.minimise import minimised
+from robustcert.lipschitz.lipsdp.search.minimise import minimised
 from robustcert.lipschitz.registry import UPPER_METHODS
 from robustcert.results.effort import Effort
 from tests.differential.lipsdp_oracle import lipsdp, read

@@ -18,7 +18,7 @@ from robustcert.errors import CertificateError, DocumentError
 from robustcert.graph.layers import Conv, LayerGraph, Linear
 from robustcert.lipschitz.check.value import check
 from robustcert.lipschitz.lipsdp.dense import dense_program
-from robustcert.lipschitz.lipsdp.torus import hybrid_program, torus_program
+from robustcert.lipschitz.lipsdp.torus.program import hybrid_program, torus_program
 from robustcert.lipschitz.upper.propagation import sound_folded
 from robustcert.results.lipschitz_certificate import LipschitzCertificate
 from robustcert.results.lipschitz_certificate_document import (

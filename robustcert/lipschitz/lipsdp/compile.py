@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.layers import LayerGraph
 from robustcert.lipschitz.lipsdp.dense import LARGEST, dense_program
@@ -9,8 +14,8 @@ from robustcert.lipschitz.lipsdp.frontier import Step, steps
 from robustcert.lipschitz.lipsdp.masks import with_masks
 from robustcert.lipschitz.lipsdp.pools import without_max_pools
 from robustcert.lipschitz.lipsdp.program import Program
-from robustcert.lipschitz.lipsdp.torus import hybrid_program, torus_program
-from robustcert.lipschitz.lipsdp.torus_places import places
+from robustcert.lipschitz.lipsdp.torus.places import places
+from robustcert.lipschitz.lipsdp.torus.program import hybrid_program, torus_program
 
 CHEAP = 600
 """Units in all, up to which a convolutional net is written out."""
@@ -62,6 +67,26 @@ def refined(graph: LayerGraph) -> Program | None:
 def source_of(program: Program, graph: LayerGraph) -> LayerGraph:
     """The graph that :func:`compiled` made ``program`` of, given its own argument."""
     return plain(graph) if program.torus else without_max_pools(graph)
+
+
+def spread_out(
+    multipliers: Sequence[Tensor], program: Program, finer: Program
+) -> list[Tensor]:
+    """Multipliers of ``program`` for ``finer``: a channel's go to its every position.
+
+    What was feasible stays so, and the bound does not rise.
+
+    Args:
+        multipliers: ``(M,)`` for each stage of ``program``.
+        program: from :func:`compiled`.
+        finer: from :func:`refined`, of the same graph.
+    """
+    found = []
+    for number, (few, units) in enumerate(zip(multipliers, finer.units, strict=True)):
+        many = few.repeat_interleave(units // max(len(few), 1))
+        change = 2 * (finer.exponents[number] - program.exponents[number])
+        found.append(torch.ldexp(many, torch.tensor(change)))
+    return found
 
 
 def plain(graph: LayerGraph) -> LayerGraph:

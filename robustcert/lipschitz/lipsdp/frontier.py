@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robustcert.errors import UnsupportedLayerError
-from robustcert.graph.layers import LINEAR_KINDS, Elementwise, Input, LayerGraph
+from robustcert.graph.layers import LINEAR_KINDS, Elementwise, LayerGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,3 @@ def _alive(graph: LayerGraph, waiting: list[int], done: set[int]) -> tuple[int, 
     needed = {source for reader in waiting for source in graph.layers[reader].inputs}
     needed.add(len(graph.layers) - 1)
     return tuple(sorted(needed & done))
-
-
-def offsets(graph: LayerGraph, alive: tuple[int, ...]) -> dict[int, int]:
-    """Where each layer that is alive begins in the frontier, its units side by side."""
-    places: dict[int, int] = {}
-    total = 0
-    for position in alive:
-        places[position] = total
-        total += graph.layers[position].size
-    return places
-
-
-def is_input(graph: LayerGraph, step: Step) -> bool:
-    """Whether the step is the input's."""
-    return isinstance(graph.layers[step.source], Input)

@@ -15,7 +15,7 @@ from robustcert.graph.layers import (
     Layer,
     LayerGraph,
 )
-from robustcert.lipschitz.lipsdp.torus_places import needs_zeros, places
+from robustcert.lipschitz.lipsdp.torus.places import needs_zeros, places
 
 _IDENTITY = Activation(ActivationKind.LEAKY_RELU, (1.0,))
 _STAYS = (Conv, AveragePool, Affine, Add, Concat)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -70,6 +72,11 @@ def balanced(program: Program, factor: float) -> Choice:
         return 0.25 * factor * top * shares
 
     return choose
+
+
+def given(multipliers: Sequence[Tensor]) -> Choice:
+    """Those of each stage, whatever its covariance."""
+    return lambda number, _: multipliers[number]
 
 
 def _floored(values: Tensor) -> Tensor:

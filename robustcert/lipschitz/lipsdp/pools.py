@@ -16,7 +16,7 @@ from robustcert.graph.layers import (
     MaxPool,
     Shape,
 )
-from robustcert.lipschitz.lipsdp.torus_windows import window_padding
+from robustcert.lipschitz.lipsdp.torus.windows import window_padding
 
 _RELU = Activation(ActivationKind.RELU)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustcert.lipschitz.lipsdp.program import Unfolding
-from robustcert.lipschitz.lipsdp.torus_frequencies import number
+from robustcert.lipschitz.lipsdp.torus.frequencies import number
 
 
 def unfolded(unfolding: Unfolding, covariance: Tensor) -> Tensor:

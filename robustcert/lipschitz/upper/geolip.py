@@ -27,7 +27,6 @@ from robustcert.lipschitz.interface import Problem
 from robustcert.lipschitz.lipsdp.change_bounds import change_bounds
 from robustcert.lipschitz.lipsdp.compile import plain
 from robustcert.lipschitz.lipsdp.dense import dense_program
-from robustcert.lipschitz.lipsdp.iterate import Deadline
 from robustcert.lipschitz.lipsdp.map_errors import map_errors
 from robustcert.lipschitz.lipsdp.multipliers import begin, scaled
 from robustcert.lipschitz.lipsdp.program import Program
@@ -36,7 +35,8 @@ from robustcert.lipschitz.lipsdp.propagate import (
     advanced,
     start_covariance,
 )
-from robustcert.lipschitz.lipsdp.quasi_newton import descended
+from robustcert.lipschitz.lipsdp.search.iterate import Deadline
+from robustcert.lipschitz.lipsdp.search.lbfgs import descended, differentiated
 from robustcert.lipschitz.rounding import gamma
 from robustcert.lipschitz.upper.prepared import prepared_graph
 from robustcert.lipschitz.upper.proof import proved_certificate
@@ -50,6 +50,7 @@ NAME = "geolip"
 LARGEST = 1024
 """Inputs, or units of one layer, up to which a net counts as small."""
 _SECONDS = {Effort.FAST: 2.0, Effort.TIGHT: 20.0, Effort.MAX: 120.0}
+_STEPS = 500
 _LEAST = 1e-3  # share of an input that hardly counts, against the mean share
 _SLACK = 1e-12
 _BARRIERS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -166,7 +167,9 @@ def _logit_bound(
     point = start
     for number, barrier in enumerate(_BARRIERS):
         share = Deadline.after(deadline.left / (len(_BARRIERS) - number))
-        point = descended(partial(search.objective, barrier=barrier), point, share)
+        objective = partial(search.objective, barrier=barrier)
+        found = descended(differentiated(objective), point, share, _STEPS)
+        point = point if found is None else found.place
     multipliers, shares = search.parts(point)
     return _proved(single, search.program, multipliers, shares)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from robustcert.errors import UnsupportedLayerError
 from robustcert.lipschitz.interface import Heard, LiveBound, Problem
-from robustcert.lipschitz.lipsdp.iterate import Iterate
-from robustcert.lipschitz.lipsdp.minimise import minimised
+from robustcert.lipschitz.lipsdp.compile import spread_out
 from robustcert.lipschitz.lipsdp.program import Program
+from robustcert.lipschitz.lipsdp.search.iterate import Iterate
+from robustcert.lipschitz.lipsdp.search.minimise import minimised
 from robustcert.lipschitz.upper.prepared import (
     prepared_program,
     proved,
@@ -38,7 +41,9 @@ def lipsdp(problem: Problem, effort: Effort, heard: Heard) -> UpperBound:
         Neural Networks. NeurIPS 2019, Theorem 2 (LipSDP-Neuron).
     """
     program = prepared_program(problem)
-    return _searched(problem, program, LIPSDP, _SECONDS[effort], heard)
+    found = _searched(problem, program, _SECONDS[effort], heard)
+    bound = proved(problem, program, found.multipliers, LIPSDP)
+    return replace(bound, gap=found.gap)
 
 
 def lipsdp_neuron(problem: Problem, effort: Effort, heard: Heard) -> UpperBound:
@@ -53,20 +58,26 @@ def lipsdp_neuron(problem: Problem, effort: Effort, heard: Heard) -> UpperBound:
             had its own multiplier already.
         UnsoundModelError: a weight is NaN or infinite.
     """
-    program = refined_program(problem)
-    if program is None:
+    finer = refined_program(problem)
+    if finer is None:
         raise UnsupportedLayerError(
-            "model", "every unit has its own multiplier in lipsdp already"
+            "model", "lipsdp has a multiplier a unit already, or there are too many"
         )
-    return _searched(problem, program, LIPSDP_NEURON, _NEURON_SECONDS[effort], heard)
+    program = prepared_program(problem)
+    coarse = _searched(problem, program, _SECONDS[effort], heard)
+    start = spread_out(coarse.multipliers, program, finer)
+    found = minimised(finer, _NEURON_SECONDS[effort], _passing(heard), start)
+    bound = proved(problem, finer, found.multipliers, LIPSDP_NEURON)
+    return replace(bound, gap=found.gap)
 
 
 def _searched(
-    problem: Problem, program: Program, method: str, seconds: float, heard: Heard
-) -> UpperBound:
-    def passed_on(iterate: Iterate) -> None:
-        heard(LiveBound(iterate.value, iterate.gap))
+    problem: Problem, program: Program, seconds: float, heard: Heard
+) -> Iterate:
+    """What the search of :func:`lipsdp` found, made once a problem."""
+    search = partial(minimised, program, seconds, _passing(heard))
+    return problem.memo.once("lipsdp", search)
 
-    found = minimised(program, seconds, passed_on)
-    bound = proved(problem, program, found.multipliers, method)
-    return replace(bound, gap=found.gap)
+
+def _passing(heard: Heard) -> Callable[[Iterate], None]:
+    return lambda iterate: heard(LiveBound(iterate.value, iterate.gap))

@@ -11,13 +11,11 @@ from torch import Tensor
 
 from robustcert.graph.layers import LayerGraph
 from robustcert.lipschitz.lipsdp.dense import dense_program
-from robustcert.lipschitz.lipsdp.first_order import first_order
-from robustcert.lipschitz.lipsdp.iterate import Deadline, Heard, Iterate
 from robustcert.lipschitz.lipsdp.pools import without_max_pools
 from robustcert.lipschitz.lipsdp.program import Program
-from robustcert.lipschitz.lipsdp.reach import is_constant
-from robustcert.lipschitz.lipsdp.second_order import second_order
-from robustcert.lipschitz.lipsdp.work import newton_work
+from robustcert.lipschitz.lipsdp.search.iterate import Heard, Iterate
+from robustcert.lipschitz.lipsdp.search.minimise import minimised
+from robustcert.lipschitz.lipsdp.search.reach import is_constant
 from robustcert.lipschitz.local.ellipsoids import narrowed
 from robustcert.lipschitz.local.enclosure import Enclosure, enclosure, slopes_within
 from robustcert.lipschitz.local.entry_errors import EntryErrors, entry_errors
@@ -30,8 +28,6 @@ from robustcert.results.bound import UpperBound
 from robustcert.results.norm import Norm
 
 LOCAL = "lipsdp_local"
-_NEWTON_STEPS = 20.0  # that come within a percent of the optimum
-_SPEED = 1e9  # multiplications with additions a second of a slow core
 _RETREATS = (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)
 
 
@@ -111,10 +107,8 @@ def _searched(compiled: _Compiled, seconds: float, heard: Heard) -> Sequence[Ten
     program = without_idle_stages(compiled.program)
     if seconds <= 0.0 or not program.stages or is_constant(program):
         return compiled.multipliers
-    in_time = newton_work(program) * _NEWTON_STEPS <= _SPEED * seconds
-    search = second_order if in_time else first_order
     start = [chosen for chosen in compiled.multipliers if len(chosen)]
-    found = iter(search(program, start, Deadline.after(seconds), heard).multipliers)
+    found = iter(minimised(program, seconds, heard, start).multipliers)
     return [next(found) if len(old) else old for old in compiled.multipliers]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from robustcert.graph.layers import LayerGraph
 from robustcert.lipschitz.lipsdp.compile import compiled
-from robustcert.lipschitz.lipsdp.minimise import minimised
+from robustcert.lipschitz.lipsdp.search.minimise import minimised
 from robustcert.lipschitz.upper.proof import proved_certificate
 from robustcert.lipschitz.upper.propagation import sound_folded
 from robustcert.lipschitz.weighted import with_output_rows

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustcert.graph.layers import Elementwise, LayerGraph
 from robustcert.lipschitz.lipsdp.frontier import steps
 from robustcert.lipschitz.lipsdp.program import Program
-from robustcert.lipschitz.lipsdp.torus_layout import layout_of
+from robustcert.lipschitz.lipsdp.torus.layout import layout_of
 from tests.unit.lipschitz.graphs import RELU, Sketch
 
 

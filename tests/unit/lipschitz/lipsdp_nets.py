@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustcert.lipschitz.lipsdp.dense import dense_program
-from robustcert.lipschitz.lipsdp.torus import torus_program
+from robustcert.lipschitz.lipsdp.torus.program import torus_program
 from tests.unit.lipschitz.graphs import Sketch
 
 

@@ -23,7 +23,7 @@ from robustcert.lipschitz.check.value import certified_value, check
 from robustcert.lipschitz.lipsdp.compile import compiled, plain
 from robustcert.lipschitz.lipsdp.dense import dense_program
 from robustcert.lipschitz.lipsdp.multipliers import begin, flat, scaled
-from robustcert.lipschitz.lipsdp.torus import hybrid_program, torus_program
+from robustcert.lipschitz.lipsdp.torus.program import hybrid_program, torus_program
 from robustcert.lipschitz.upper.propagation import sound_folded
 from robustcert.results.lipschitz_certificate import LayerMultipliers
 from robustcert.results.norm import Norm

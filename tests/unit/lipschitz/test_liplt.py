@@ -19,7 +19,7 @@ from robustcert.lipschitz.lipsdp.linear_norms import (
     spectral_norm_bounds,
 )
 from robustcert.lipschitz.lipsdp.map_errors import map_errors
-from robustcert.lipschitz.lipsdp.torus import torus_program
+from robustcert.lipschitz.lipsdp.torus.program import torus_program
 from robustcert.lipschitz.upper.liplt import l2_bound, liplt
 from robustcert.lipschitz.upper.propagation import sound_folded
 from robustcert.lipschitz.upper.spectral_product import spectral_product

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robustcert.lipschitz.lipsdp.barrier import Barrier, lowest_sigma
-from robustcert.lipschitz.lipsdp.barrier_joint import Push
-from robustcert.lipschitz.lipsdp.coupled import (
+from robustcert.lipschitz.lipsdp.multipliers import begin, scaled
+from robustcert.lipschitz.lipsdp.propagate import chosen_covariance
+from robustcert.lipschitz.lipsdp.search.barrier import Barrier, lowest_sigma
+from robustcert.lipschitz.lipsdp.search.barrier_joint import Push
+from robustcert.lipschitz.lipsdp.search.coupled import (
     Layout,
     factored,
     gram,
@@ -15,9 +17,7 @@ from robustcert.lipschitz.lipsdp.coupled import (
     inverse,
     solution,
 )
-from robustcert.lipschitz.lipsdp.multipliers import begin, scaled
-from robustcert.lipschitz.lipsdp.propagate import chosen_covariance
-from robustcert.lipschitz.lipsdp.unrolled import unrolled
+from robustcert.lipschitz.lipsdp.search.unrolled import unrolled
 from tests.unit.lipschitz.lipsdp_nets import PROGRAMS
 
 PUSHES = {"weak": Push(0.01, 0.0), "strong": Push(0.02, 0.5)}

@@ -11,15 +11,18 @@ import torch
 from robustcert.graph.extract import extract
 from robustcert.lipschitz.lipsdp.compile import compiled
 from robustcert.lipschitz.lipsdp.dense import dense_program
-from robustcert.lipschitz.lipsdp.first_order import first_order
-from robustcert.lipschitz.lipsdp.iterate import Deadline
-from robustcert.lipschitz.lipsdp.lbfgs import Point, descended
-from robustcert.lipschitz.lipsdp.minimise import RESERVE, minimised
 from robustcert.lipschitz.lipsdp.multipliers import begin, flat, scaled
 from robustcert.lipschitz.lipsdp.propagate import chosen_covariance
-from robustcert.lipschitz.lipsdp.second_order import has_second_order, second_order
-from robustcert.lipschitz.lipsdp.torus import hybrid_program
-from robustcert.lipschitz.lipsdp.work import newton_work
+from robustcert.lipschitz.lipsdp.search.first_order import first_order
+from robustcert.lipschitz.lipsdp.search.iterate import Deadline
+from robustcert.lipschitz.lipsdp.search.lbfgs import Point, descended
+from robustcert.lipschitz.lipsdp.search.minimise import RESERVE, minimised
+from robustcert.lipschitz.lipsdp.search.second_order import (
+    has_second_order,
+    second_order,
+)
+from robustcert.lipschitz.lipsdp.search.work import newton_work
+from robustcert.lipschitz.lipsdp.torus.program import hybrid_program
 from robustcert.lipschitz.upper.propagation import sound_folded
 from robustcert.models.torchscript import load_torchscript
 from tests.unit.lipschitz.graphs import Sketch, absolute_value, random_orthogonal

@@ -18,7 +18,7 @@ from robustcert.graph.extract import extract
 from robustcert.graph.layers import Elementwise, LayerGraph
 from robustcert.lipschitz.lipsdp.dense import dense_program
 from robustcert.lipschitz.lipsdp.multipliers import begin, scaled
-from robustcert.lipschitz.lipsdp.torus import torus_program
+from robustcert.lipschitz.lipsdp.torus.program import torus_program
 from robustcert.lipschitz.local.enclosure import enclosure
 from robustcert.lipschitz.local.entry_errors import (
     EntryErrors,

@@ -11,7 +11,7 @@ from robustcert.lipschitz.lipsdp.compile import compiled, plain
 from robustcert.lipschitz.lipsdp.dense import dense_program
 from robustcert.lipschitz.lipsdp.multipliers import begin, scaled
 from robustcert.lipschitz.lipsdp.pools import without_max_pools
-from robustcert.lipschitz.lipsdp.torus import torus_program
+from robustcert.lipschitz.lipsdp.torus.program import torus_program
 from tests.unit.lipschitz.convolutional import Unrolled, with_rectifiers
 from tests.unit.lipschitz.graphs import Sketch
 from tests.unit.lipschitz.programs import bound_of

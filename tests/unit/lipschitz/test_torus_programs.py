@@ -16,9 +16,9 @@ from robustcert.lipschitz.lipsdp.masks import with_masks
 from robustcert.lipschitz.lipsdp.multipliers import begin, flat, scaled
 from robustcert.lipschitz.lipsdp.program import Program, Unfolding
 from robustcert.lipschitz.lipsdp.propagate import output_covariance
-from robustcert.lipschitz.lipsdp.torus import hybrid_program, torus_program
-from robustcert.lipschitz.lipsdp.torus_frequencies import half
-from robustcert.lipschitz.lipsdp.torus_windows import as_convolution
+from robustcert.lipschitz.lipsdp.torus.frequencies import half
+from robustcert.lipschitz.lipsdp.torus.program import hybrid_program, torus_program
+from robustcert.lipschitz.lipsdp.torus.windows import as_convolution
 from robustcert.lipschitz.lipsdp.unfold import unfolded
 from robustcert.lipschitz.upper.propagation import sound_folded
 from robustcert.models.torchscript import load_torchscript

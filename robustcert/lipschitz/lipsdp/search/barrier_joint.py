@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.barrier_dense import (
+from robustcert.lipschitz.lipsdp.search.barrier_dense import (
     DenseState,
     Sides,
 )
-from robustcert.lipschitz.lipsdp.barrier_torus import (
+from robustcert.lipschitz.lipsdp.search.barrier_torus import (
     TorusCurvature,
     TorusState,
     torus_curvature,
 )
-from robustcert.lipschitz.lipsdp.curvature import Curvature
+from robustcert.lipschitz.lipsdp.search.curvature import Curvature
 
 
 @dataclass(frozen=True, slots=True)

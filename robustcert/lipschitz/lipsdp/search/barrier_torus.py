@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.coupled import (
+from robustcert.lipschitz.lipsdp.search.coupled import (
     Couplings,
     Factor,
     Layout,
@@ -26,8 +26,8 @@ from robustcert.lipschitz.lipsdp.coupled import (
     inverse,
     solution,
 )
-from robustcert.lipschitz.lipsdp.curvature import curvature
-from robustcert.lipschitz.lipsdp.unrolled import TorusPart
+from robustcert.lipschitz.lipsdp.search.curvature import curvature
+from robustcert.lipschitz.lipsdp.search.unrolled import TorusPart
 
 CHUNK = 2**18
 """Entries of the matrices that are worked on at once."""

@@ -24,7 +24,7 @@ from robustcert.graph.layers import (
     LayerGraph,
     Shape,
 )
-from robustcert.lipschitz.lipsdp.torus_windows import (
+from robustcert.lipschitz.lipsdp.torus.windows import (
     as_convolution,
     keeps_zeros,
     reads_outside,

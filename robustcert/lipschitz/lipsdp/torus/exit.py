@@ -13,7 +13,7 @@ from robustcert.graph.execute import apply_linear
 from robustcert.graph.layers import LayerGraph, Shape
 from robustcert.lipschitz.lipsdp.dense import LARGEST
 from robustcert.lipschitz.lipsdp.frontier import Step
-from robustcert.lipschitz.lipsdp.torus_frequencies import number
+from robustcert.lipschitz.lipsdp.torus.frequencies import number
 
 _CHUNK = 2**24  # numbers a layer may hold for one batch of rows
 

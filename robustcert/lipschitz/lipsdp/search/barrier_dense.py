@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.coupled import (
+from robustcert.lipschitz.lipsdp.search.coupled import (
     Factor,
     factored,
     gram,
@@ -26,8 +26,8 @@ from robustcert.lipschitz.lipsdp.coupled import (
     inverse,
     solution,
 )
-from robustcert.lipschitz.lipsdp.curvature import Curvature, curvature
-from robustcert.lipschitz.lipsdp.unrolled import DensePart
+from robustcert.lipschitz.lipsdp.search.curvature import Curvature, curvature
+from robustcert.lipschitz.lipsdp.search.unrolled import DensePart
 
 
 @dataclass(frozen=True, slots=True, eq=False)

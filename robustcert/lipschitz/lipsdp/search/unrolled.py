@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.coupled import Couplings, Layout
 from robustcert.lipschitz.lipsdp.program import Program, Stage
+from robustcert.lipschitz.lipsdp.search.coupled import Couplings, Layout
 
 Rows = dict[int, Tensor]
 """A frontier's ``(F, n, F_i / F * M_i)`` by node i: what it is made of."""

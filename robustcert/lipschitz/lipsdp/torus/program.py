@@ -2,7 +2,7 @@
 
 On a torus a convolution is circular, and with one multiplier for all positions of a
 channel everything is block-diagonal in frequency. The real net, zero padding included,
-is part of the circular one (``torus_places`` and ``torus_layout`` say why), so a bound
+is part of the circular one (``places`` and ``layout`` say why), so a bound
 of the latter holds for the former.
 """
 
@@ -21,10 +21,10 @@ from robustcert.lipschitz.lipsdp.assemble import assembled, balancing
 from robustcert.lipschitz.lipsdp.dense import dense_program, dense_stage
 from robustcert.lipschitz.lipsdp.frontier import Step, activation_of, steps
 from robustcert.lipschitz.lipsdp.program import Program, Stage, Unfolding
-from robustcert.lipschitz.lipsdp.torus_exit import exit_symbols
-from robustcert.lipschitz.lipsdp.torus_layout import Layout, layout_of
-from robustcert.lipschitz.lipsdp.torus_places import places
-from robustcert.lipschitz.lipsdp.torus_symbols import step_symbols
+from robustcert.lipschitz.lipsdp.torus.exit import exit_symbols
+from robustcert.lipschitz.lipsdp.torus.layout import Layout, layout_of
+from robustcert.lipschitz.lipsdp.torus.places import places
+from robustcert.lipschitz.lipsdp.torus.symbols import step_symbols
 
 Scaled = tuple[Stage, int]
 """A stage and the exponent that its maps were scaled by."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.coupled import Couplings, Layout, gathered
+from robustcert.lipschitz.lipsdp.search.coupled import Couplings, Layout, gathered
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,9 +10,9 @@ from torch import Tensor
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.layers import LayerGraph, Shape
 from robustcert.lipschitz.lipsdp.frontier import Step
-from robustcert.lipschitz.lipsdp.torus_frequencies import aliases, half
-from robustcert.lipschitz.lipsdp.torus_places import Place, places
-from robustcert.lipschitz.lipsdp.torus_windows import as_convolution, needed_sizes
+from robustcert.lipschitz.lipsdp.torus.frequencies import aliases, half
+from robustcert.lipschitz.lipsdp.torus.places import Place, places
+from robustcert.lipschitz.lipsdp.torus.windows import as_convolution, needed_sizes
 
 LARGEST = 2**26
 """Complex numbers in a program's maps, up to which it is built."""

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.iterate import Deadline, Heard, Iterate
-from robustcert.lipschitz.lipsdp.lbfgs import Point, descended
 from robustcert.lipschitz.lipsdp.program import Program
 from robustcert.lipschitz.lipsdp.propagate import output_covariance
-from robustcert.lipschitz.lipsdp.reach import live_units
-from robustcert.lipschitz.lipsdp.record import Record
+from robustcert.lipschitz.lipsdp.search.iterate import Deadline, Heard, Iterate
+from robustcert.lipschitz.lipsdp.search.lbfgs import Point, descended
+from robustcert.lipschitz.lipsdp.search.reach import live_units
+from robustcert.lipschitz.lipsdp.search.record import Record
 
 SHARPNESSES = (10.0, 40.0, 200.0)
 """Of the smooth maximum; it is within ``log(k) / sharpness`` of the true one."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.iterate import Heard, Iterate, true_bound
 from robustcert.lipschitz.lipsdp.program import Program
+from robustcert.lipschitz.lipsdp.search.iterate import Heard, Iterate, true_bound
 
 
 class Record:

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.barrier import Barrier, State, lowest_sigma
-from robustcert.lipschitz.lipsdp.barrier_joint import Derivatives, Push
-from robustcert.lipschitz.lipsdp.iterate import Deadline, Heard, Iterate
 from robustcert.lipschitz.lipsdp.program import Program
-from robustcert.lipschitz.lipsdp.reach import live_units, multiplier_ceiling
-from robustcert.lipschitz.lipsdp.record import Record
-from robustcert.lipschitz.lipsdp.unrolled import unrolled
+from robustcert.lipschitz.lipsdp.search.barrier import Barrier, State, lowest_sigma
+from robustcert.lipschitz.lipsdp.search.barrier_joint import Derivatives, Push
+from robustcert.lipschitz.lipsdp.search.iterate import Deadline, Heard, Iterate
+from robustcert.lipschitz.lipsdp.search.reach import live_units, multiplier_ceiling
+from robustcert.lipschitz.lipsdp.search.record import Record
+from robustcert.lipschitz.lipsdp.search.unrolled import unrolled
 
 TOLERANCE = 1e-5
 """Relative distance of the bound to its optimum at which the path ends."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.iterate import Deadline
+from robustcert.lipschitz.lipsdp.search.iterate import Deadline
 
 MEMORY = 40
 """Pairs of steps and changes of gradient that are kept."""
@@ -36,6 +36,23 @@ class Point:
 
 
 Function = Callable[[Tensor], Point | None]
+
+
+def differentiated(objective: Callable[[Tensor], Tensor | None]) -> Function:
+    """A differentiable number, ``None`` outside of its domain, with its gradient."""
+
+    def function(place: Tensor) -> Point | None:
+        with torch.enable_grad():
+            leaf = place.detach().requires_grad_()
+            height = objective(leaf)
+            if height is None or not bool(torch.isfinite(height)):
+                return None
+            (gradient,) = torch.autograd.grad(height, leaf)
+        if not bool(torch.isfinite(gradient).all()):
+            return None
+        return Point(leaf.detach(), float(height.detach()), gradient)
+
+    return function
 
 
 def descended(

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from robustcert.graph.layers import Add, Affine, Concat, Conv, Layer, LayerGraph, Shape
 from robustcert.lipschitz.lipsdp.frontier import Step
-from robustcert.lipschitz.lipsdp.torus_layout import Layout
-from robustcert.lipschitz.lipsdp.torus_windows import as_convolution, taps_in_order
+from robustcert.lipschitz.lipsdp.torus.layout import Layout
+from robustcert.lipschitz.lipsdp.torus.windows import as_convolution, taps_in_order
 
 Parts = dict[int, Tensor]
 """A layer as a linear map of others, by their positions: ``(F, c, c')``, or F = 1."""
@@ -61,7 +61,7 @@ def _behind(
     layer: Layer,
     known: dict[int, Parts],
 ) -> Parts:
-    """The layer's parts from those of its inputs; ``torus_places`` admits no others."""
+    """The layer's parts from those of its inputs; ``places`` admits no others."""
     first = known[layer.inputs[0]]
     match layer:
         case Affine():
@@ -73,7 +73,7 @@ def _behind(
             return _stacked(graph, layer.inputs, known)
     source = layer.inputs[0]
     convolution = as_convolution(layer, graph.layers[source].shape)
-    assert convolution is not None  # noqa: S101  (torus_places lets no other through)
+    assert convolution is not None  # noqa: S101  (places lets no other through)
     symbol = _symbol(convolution, layout.sizes[source], layout.frequencies[number])
     if source in first:  # it is read as it is
         return {source: symbol}

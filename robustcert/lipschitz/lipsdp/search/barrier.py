@@ -14,25 +14,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.barrier_dense import (
+from robustcert.lipschitz.lipsdp.search.barrier_dense import (
     DenseState,
     Sides,
     dense_curvature,
     dense_state,
     sides,
 )
-from robustcert.lipschitz.lipsdp.barrier_joint import (
+from robustcert.lipschitz.lipsdp.search.barrier_joint import (
     Derivatives,
     Joint,
     Push,
     joined,
 )
-from robustcert.lipschitz.lipsdp.barrier_torus import (
+from robustcert.lipschitz.lipsdp.search.barrier_torus import (
     TorusState,
     torus_state,
 )
-from robustcert.lipschitz.lipsdp.curvature import Curvature
-from robustcert.lipschitz.lipsdp.unrolled import Unrolled
+from robustcert.lipschitz.lipsdp.search.curvature import Curvature
+from robustcert.lipschitz.lipsdp.search.unrolled import Unrolled
 
 _BISECTIONS = 60
 

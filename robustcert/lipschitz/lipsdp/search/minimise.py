@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from robustcert.lipschitz.lipsdp.first_order import first_order
-from robustcert.lipschitz.lipsdp.iterate import Deadline, Heard, Iterate, true_bound
-from robustcert.lipschitz.lipsdp.multipliers import balanced, flat, scaled
+from robustcert.lipschitz.lipsdp.multipliers import balanced, flat, given, scaled
 from robustcert.lipschitz.lipsdp.program import Program
 from robustcert.lipschitz.lipsdp.propagate import (
     Choice,
     chosen_covariance,
 )
-from robustcert.lipschitz.lipsdp.reach import is_constant, live_units
-from robustcert.lipschitz.lipsdp.second_order import has_second_order, second_order
-from robustcert.lipschitz.lipsdp.work import newton_work
+from robustcert.lipschitz.lipsdp.search.first_order import first_order
+from robustcert.lipschitz.lipsdp.search.iterate import (
+    Deadline,
+    Heard,
+    Iterate,
+    true_bound,
+)
+from robustcert.lipschitz.lipsdp.search.reach import is_constant, live_units
+from robustcert.lipschitz.lipsdp.search.second_order import (
+    has_second_order,
+    second_order,
+)
+from robustcert.lipschitz.lipsdp.search.work import newton_work
 
 FACTORS = (1.25, 1.5, 1.8)
 """Tried for balanced multipliers; deep nets want small ones, chains large ones."""
@@ -28,7 +37,12 @@ _NEWTON_STEPS = 20.0  # that come within a percent of the optimum
 _DEAD = 1e-14  # of the largest multiplier: for units that hear nothing
 
 
-def minimised(program: Program, seconds: float, heard: Heard) -> Iterate:
+def minimised(
+    program: Program,
+    seconds: float,
+    heard: Heard,
+    start: Sequence[Tensor] | None = None,
+) -> Iterate:
     """LipSDP's optimum, or the best bound that the time allows.
 
     Args:
@@ -36,6 +50,7 @@ def minimised(program: Program, seconds: float, heard: Heard) -> Iterate:
         seconds: of wall-clock time, kept to within about one step; infinity for as
             long as there is progress.
         heard: hears each better point.
+        start: feasible multipliers to begin with; some are chosen where it is ``None``.
 
     Returns:
         Multipliers with a reserve of :data:`RESERVE` to the boundary of what is
@@ -43,11 +58,10 @@ def minimised(program: Program, seconds: float, heard: Heard) -> Iterate:
         has value 0 with any multipliers.
     """
     deadline = Deadline.after(seconds)
-    start = _started(program)
+    best = _started(program, start)
     if not sum(program.units) or is_constant(program):
-        heard(start)
-        return start
-    best = start
+        heard(best)
+        return best
     if _newton_in_time(program, seconds):
         best = second_order(program, best.multipliers, deadline, heard)
     if best.gap is None and not deadline.passed:
@@ -92,12 +106,13 @@ def _newton_in_time(program: Program, seconds: float) -> bool:
     return newton_work(program) * _NEWTON_STEPS <= _SPEED * max(seconds, 0.0)
 
 
-def _started(program: Program) -> Iterate:
+def _started(program: Program, start: Sequence[Tensor] | None) -> Iterate:
     """The best of some ways to choose multipliers from layer to layer."""
     if is_constant(program):
         ones = tuple(program.start.new_ones(units).real for units in program.units)
         return Iterate(ones, 0.0, 0.0, 0)
-    tried = (_evaluated(program, choice) for choice in _choices(program))
+    choices = _choices(program) if start is None else [given(start)]
+    tried = (_evaluated(program, choice) for choice in choices)
     found = [iterate for iterate in tried if iterate is not None]
     best = min(found, key=lambda iterate: iterate.value)
     if not sum(program.units):

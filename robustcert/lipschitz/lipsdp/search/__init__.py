@@ -1,0 +1,1 @@
+"""The search for multipliers: Newton steps on a barrier, or quasi-Newton steps."""

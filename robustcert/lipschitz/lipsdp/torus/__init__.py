@@ -1,0 +1,1 @@
+"""Programs on a torus: convolutions by frequency, never unrolled."""
