@@ -11,10 +11,12 @@ from robustcert.certify.interface import CertificationTask, Certifier
 from robustcert.certify.logits import binary_as_pair
 from robustcert.graph.execute import run
 from robustcert.graph.layers import LayerGraph
-from robustcert.lipschitz.upper.pair_bounds import pair_bounds
+from robustcert.lipschitz.upper.pair_search import searched_pair_bounds
 from robustcert.results.norm import Norm
 from robustcert.tensors import box_diameter
 
+SECONDS = 10.0
+"""For the search of the constants, once a model."""
 ROUNDING = 1.0 - 1e-12
 """The radius is a quotient of float64 numbers, rounded down by this factor."""
 
@@ -28,9 +30,10 @@ def lipschitz_margin(graph: LayerGraph, norm: Norm) -> Certifier:
 
     Reference:
         Tsuzuku, Sato, Sugiyama. Lipschitz-Margin Training. NeurIPS 2018, Prop. 1;
-        with one constant a pair of logits instead of sqrt(2) L for all.
+        with one constant a pair of logits instead of sqrt(2) L for all; in L2 by
+        LipSDP (Fazlyab et al., NeurIPS 2019).
     """
-    bounds = pair_bounds(graph, norm)
+    bounds = searched_pair_bounds(graph, norm, SECONDS)
 
     def certifier(task: CertificationTask) -> Tensor:
         logits = binary_as_pair(run(task.graph, task.inputs))

@@ -14,6 +14,8 @@ import numpy as np
 
 from robustcert.errors import CertificateError
 from robustcert.graph.layers import LayerGraph
+from robustcert.lipschitz.check.covariance import Covariance, times_powers
+from robustcert.lipschitz.check.definite import Array
 from robustcert.lipschitz.check.largest import largest_root
 from robustcert.lipschitz.check.rewriting import rewritten
 from robustcert.lipschitz.check.tori import tori
@@ -54,6 +56,26 @@ def certified_value(graph: LayerGraph, certificate: LipschitzCertificate) -> flo
         CertificateError: the multipliers do not fit the graph, or prove nothing.
         UnsupportedLayerError: a layer has no rule here.
     """
+    return largest_root(_proved(graph, certificate))
+
+
+def certified_covariance(graph: LayerGraph, certificate: LipschitzCertificate) -> Array:
+    """``(K, K)`` G with ``y y^T <= G`` for changes y of the logits by inputs 1 apart.
+
+    Its largest eigenvalue is about the square of :func:`certified_value`, and other
+    directions of the logits move less.
+
+    Raises: as :func:`certified_value`.
+    """
+    proved = _proved(graph, certificate)
+    exponents = proved.exponents
+    matrix = times_powers(proved.matrices[0], exponents[:, None] + exponents)
+    whole = np.zeros((len(proved.alive), len(proved.alive)))
+    whole[np.ix_(proved.alive, proved.alive)] = matrix
+    return whole
+
+
+def _proved(graph: LayerGraph, certificate: LipschitzCertificate) -> Covariance:
     if certificate.norm is not Norm.L2:
         raise CertificateError(f"no proof in {certificate.norm.word} can be checked")
     if tuple(certificate.input_shape) != tuple(graph.input_shape):
@@ -66,7 +88,7 @@ def certified_value(graph: LayerGraph, certificate: LipschitzCertificate) -> flo
     multipliers = _by_position(simple, walk, certificate)
     on_torus = tori(simple, {i: part.torus for i, part in multipliers.items()})
     with np.errstate(all="ignore"):  # what is not finite is refused where it matters
-        return largest_root(last_covariance(simple, walk, on_torus, multipliers))
+        return last_covariance(simple, walk, on_torus, multipliers)
 
 
 def _by_position(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.execute import apply_linear
-from robustcert.graph.layers import Elementwise, LayerGraph
+from robustcert.graph.layers import Elementwise, LayerGraph, Linear, Reshape
 from robustcert.lipschitz.lipsdp.assemble import assembled, balancing
 from robustcert.lipschitz.lipsdp.frontier import Step, activation_of, steps
 from robustcert.lipschitz.lipsdp.program import Program, Stage
@@ -71,10 +71,27 @@ def dense_stage(graph: LayerGraph, step: Step, slopes: Slopes) -> tuple[Stage, i
 
 def _maps(graph: LayerGraph, step: Step) -> dict[int, Tensor]:
     """The linear maps behind the step, by the layer they read: ``(n', size)`` each."""
+    written = _single_matrix(graph, step)
+    if written is not None:
+        return {step.source: written}
     read = {source for m in step.members for source in graph.layers[m].inputs}
     read |= set(step.after)
     leaves = sorted(read & {*step.before, step.source})
     return {leaf: _columns(graph, step, leaf, leaves).T for leaf in leaves}
+
+
+def _single_matrix(graph: LayerGraph, step: Step) -> Tensor | None:
+    """The weights, where the step is one dense layer and vectors put in shape."""
+    members = [graph.layers[member] for member in step.members]
+    dense = [layer for layer in members if not isinstance(layer, Reshape)]
+    alone = len(dense) == 1 and step.after == step.members[-1:]
+    reads_source = {i for m in members for i in m.inputs} <= {
+        step.source,
+        *step.members,
+    }
+    if not (alone and reads_source and isinstance(dense[0], Linear)):
+        return None
+    return dense[0].weight if len(dense[0].shape) == 1 else None
 
 
 def _columns(graph: LayerGraph, step: Step, leaf: int, leaves: list[int]) -> Tensor:

@@ -23,7 +23,7 @@ from robustcert.results.effort import Effort
 LIPSDP = "lipsdp"
 LIPSDP_NEURON = "lipsdp_neuron"
 _SECONDS = {Effort.FAST: 2.0, Effort.TIGHT: 20.0, Effort.MAX: 60.0}
-_NEURON_SECONDS = {Effort.FAST: 5.0, Effort.TIGHT: 60.0, Effort.MAX: 300.0}
+_NEURON_SECONDS = {Effort.FAST: 5.0, Effort.TIGHT: 60.0, Effort.MAX: 150.0}
 
 
 def lipsdp(problem: Problem, effort: Effort, heard: Heard) -> UpperBound:
