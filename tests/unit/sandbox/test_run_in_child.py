@@ -78,6 +78,7 @@ def test_no_variable_of_the_caller_reaches_the_child(monkeypatch):
     assert set(environment) <= {
         "PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "PYTHONPATH", "PYTHONUSERBASE",
         "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY",
+        "OPENBLAS_NUM_THREADS",
     }  # fmt: skip
 
 
