@@ -88,7 +88,8 @@ _FUNCTIONS: dict[ActivationKind, Callable[..., Tensor]] = {
     ActivationKind.GELU: F.gelu,
     ActivationKind.GELU_TANH: lambda values: F.gelu(values, approximate="tanh"),
     ActivationKind.CLAMP: lambda values, low, high: values.clamp(low, high),
-    ActivationKind.HARDSIGMOID: F.hardsigmoid,
+    # as F.hardsigmoid, which cannot be differentiated twice
+    ActivationKind.HARDSIGMOID: lambda values: (values + 3.0).clamp(0.0, 6.0) / 6.0,
     ActivationKind.HARDSWISH: F.hardswish,
 }
 
