@@ -12,8 +12,6 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -31,21 +29,19 @@ _STEPS = 2000
 
 
 def first_order(
-    program: Program, start: Sequence[Tensor], deadline: Deadline, heard: Heard
+    program: Program, start: Iterate, deadline: Deadline, heard: Heard
 ) -> Iterate:
-    """L-BFGS from these multipliers.
+    """L-BFGS from this point.
 
     Args:
         program: any with at least one stage.
-        start: ``(M,)`` feasible multipliers for each stage.
+        start: feasible up to rounding.
         deadline: asked before each evaluation.
         heard: hears each better point.
 
     Returns:
-        The best point; nothing is proved about its distance to the optimum.
-
-    Raises:
-        ValueError: the start is not feasible.
+        The best point, at worst the start; nothing is proved about its distance to the
+        optimum.
     """
     descent = _Descent(program, start, heard)
     for sharpness in SHARPNESSES:
@@ -58,15 +54,11 @@ def first_order(
 class _Descent:
     """The objective; it records every point that it is asked about."""
 
-    def __init__(self, program: Program, start: Sequence[Tensor], heard: Heard) -> None:
-        self.program, self.record = program, Record(program, heard)
-        self.live = live_units(program).to(start[0].dtype)
+    def __init__(self, program: Program, start: Iterate, heard: Heard) -> None:
+        self.program, self.record = program, Record(program, heard, start)
+        self.live = live_units(program).to(start.multipliers[0].dtype)
         self.sharpness = SHARPNESSES[0]
         self.steps = 0
-        covariance = output_covariance(program, start)
-        if covariance is not None:
-            largest = float(torch.linalg.eigvalsh(covariance)[-1])
-            self.record.hear(torch.cat(list(start)), largest, 0)
 
     def __call__(self, logarithms: Tensor) -> Point | None:
         """The objective and its gradient; ``None`` where T is not feasible."""

@@ -29,7 +29,11 @@ from robustcert.lipschitz.lipsdp.search.second_order import (
 from robustcert.lipschitz.lipsdp.search.work import newton_work
 
 FACTORS = (1.25, 1.5, 1.8)
-"""Tried for balanced multipliers; deep nets want small ones, chains large ones."""
+"""Tried for balanced multipliers; deep nets want small ones, chains large ones.
+
+Newton begins at the last, which has room on all sides: in cifar_resnet2b it takes 38
+steps from there, and 91 from the lowest of the three.
+"""
 RESERVE = 1e-7
 """Least eigenvalue of ``T^-1/2 (T - N/4) T^-1/2`` that is handed on."""
 _SPEED = 5e9  # multiplications with additions a second of a slow core
@@ -59,14 +63,18 @@ def minimised(
     """
     deadline = Deadline.after(seconds)
     best = _started(program, start)
+    heard(best)
     if not sum(program.units) or is_constant(program):
-        heard(best)
         return best
     if _newton_in_time(program, seconds):
-        best = second_order(program, best.multipliers, deadline, heard)
-    if best.gap is None and not deadline.passed:
-        best = first_order(program, best.multipliers, deadline, heard)
-    return reserved(program, best)
+        roomy = best if start is not None else _roomy(program, best)
+        found = second_order(program, roomy, deadline, _below(best, heard))
+        best = min(found, best, key=lambda iterate: iterate.value)
+    best = reserved(program, best)
+    if best.gap is not None or deadline.passed:
+        return best
+    further = first_order(program, best, deadline, heard)
+    return reserved(program, further)
 
 
 def reserved(program: Program, iterate: Iterate) -> Iterate:
@@ -117,7 +125,18 @@ def _started(program: Program, start: Sequence[Tensor] | None) -> Iterate:
     best = min(found, key=lambda iterate: iterate.value)
     if not sum(program.units):
         return replace(best, gap=0.0)
-    return replace(best, multipliers=_without_dead(program, best.multipliers))
+    return _awake(program, best)
+
+
+def _roomy(program: Program, otherwise: Iterate) -> Iterate:
+    """Where Newton begins: balanced multipliers far from the boundary."""
+    found = _evaluated(program, balanced(program, FACTORS[-1]))
+    return otherwise if found is None else _awake(program, found)
+
+
+def _below(best: Iterate, heard: Heard) -> Heard:
+    """Hands on what is better than ``best``."""
+    return lambda iterate: heard(iterate) if iterate.value < best.value else None
 
 
 def _choices(program: Program) -> list[Choice]:
@@ -126,13 +145,11 @@ def _choices(program: Program) -> list[Choice]:
     return [scaled, *(balanced(program, factor) for factor in FACTORS)]
 
 
-def _without_dead(
-    program: Program, multipliers: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
+def _awake(program: Program, iterate: Iterate) -> Iterate:
     """Units that hear nothing get next to nothing: what they add is not there."""
-    whole = torch.cat(multipliers)
+    whole = torch.cat(iterate.multipliers)
     quieted = torch.where(live_units(program), whole, _DEAD * whole.max())
-    return torch.split(quieted, list(program.units))
+    return replace(iterate, multipliers=torch.split(quieted, list(program.units)))
 
 
 def _evaluated(program: Program, choose: Choice) -> Iterate | None:

@@ -17,22 +17,17 @@ class Record:
     Args:
         program: whose multipliers they are.
         heard: hears each better point.
+        start: the one to do better than.
     """
 
-    def __init__(self, program: Program, heard: Heard) -> None:
+    def __init__(self, program: Program, heard: Heard, start: Iterate) -> None:
         self.program, self._heard = program, heard
         self._floor = 0.0
-        self._best: Iterate | None = None
+        self._best = start
 
     @property
     def best(self) -> Iterate:
-        """The best point.
-
-        Raises:
-            ValueError: none was feasible.
-        """
-        if self._best is None:
-            raise ValueError("the multipliers to start with are not feasible")
+        """The best point."""
         return replace(self._best, gap=self._gap(self._best.value))
 
     def hear(self, multipliers: Tensor, largest: float, steps: int) -> None:
@@ -44,7 +39,7 @@ class Record:
             steps: made up to here.
         """
         value = true_bound(self.program, largest)
-        if self._best is not None and not value < self._best.value:
+        if not value < self._best.value:
             return
         parts = torch.split(multipliers, list(self.program.units))
         self._best = Iterate(parts, value, self._gap(value), steps)

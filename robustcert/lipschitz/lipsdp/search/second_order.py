@@ -14,7 +14,6 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +32,7 @@ TOLERANCE = 1e-5
 _WEAK = 1e-3  # of the barrier on K, enough where many outputs feel it
 _STRONG = 1.0  # where few do, and the optimum is on K's boundary
 _STRONG_TORUS = 0.1
+_FULL = Push(1.0, 1.0)  # no term too faint for Newton: it always gets to the end
 _FEW = 2  # outputs
 _GROWTH = 8.0  # of t
 _CENTRED = 1.0  # squared Newton decrement at which t grows
@@ -53,28 +53,30 @@ def has_second_order(program: Program) -> bool:
 
 
 def second_order(
-    program: Program, start: Sequence[Tensor], deadline: Deadline, heard: Heard
+    program: Program, start: Iterate, deadline: Deadline, heard: Heard
 ) -> Iterate:
-    """Newton's method from these multipliers.
+    """Newton's method from this point.
 
     Args:
         program: one that :func:`has_second_order`.
-        start: ``(M,)`` feasible multipliers for each stage.
+        start: feasible up to rounding.
         deadline: asked before each step and each trial point.
         heard: hears each better point.
 
     Returns:
-        The best point; its gap is proved by convexity, up to rounding.
-
-    Raises:
-        ValueError: the start is not feasible.
+        The best point, at worst the start; its gap is proved by convexity, up to
+        rounding.
     """
-    record = Record(program, heard)
+    record = Record(program, heard, start)
     barrier = Barrier(unrolled(program), _weak(program))
     outputs = barrier.maps.dense.outputs.shape[1]
     pushes = [_weak(program)] if outputs > _FEW else []
-    for push in (*pushes, _strong(program)):
-        path = _Path(Barrier(barrier.maps, push), record, start)
+    for push in (*pushes, _strong(program), _FULL):
+        pushed = Barrier(barrier.maps, push)
+        state = pushed.at(0.5 / torch.cat(start.multipliers))
+        if state is None:
+            break
+        path = _Path(pushed, record, state)
         for _ in range(_STEPS):
             if deadline.passed or not path.step(deadline):
                 break
@@ -117,15 +119,10 @@ class _Newton:
 class _Path:
     """The current point and the current barrier."""
 
-    def __init__(
-        self, barrier: Barrier, record: Record, start: Sequence[Tensor]
-    ) -> None:
+    def __init__(self, barrier: Barrier, record: Record, state: State) -> None:
         self.barrier, self.record = barrier, record
         self.live = live_units(record.program)
         self.ceiling = multiplier_ceiling(record.program)
-        state = barrier.at(0.5 / torch.cat(list(start)))
-        if state is None:
-            raise ValueError("the multipliers to start with are not feasible")
         self.state, self.steps, self.decrement = state, 0, math.inf
         largest = max(float(state.values[-1]), 1e-300)
         self.sharpness = len(state.values) / (_FIRST_GAP * largest)
