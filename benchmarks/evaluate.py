@@ -13,13 +13,14 @@ import argparse
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -130,25 +131,6 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def machine() -> dict:
-    """What the figures were measured on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": 1,
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
-        "seed": SEED,
-    }
-
-
 def main() -> None:
     """Evaluate every subject in both norms."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -164,7 +146,7 @@ def main() -> None:
             rows.append(row(subject, norm, result))
             print(json.dumps(rows[-1]), flush=True)
     RESULTS.mkdir(exist_ok=True)
-    document = {"machine": machine(), "versions": versions, "rows": rows}
+    document = {"machine": machine(), "seed": SEED, "versions": versions, "rows": rows}
     (RESULTS / "evaluate.json").write_text(json.dumps(document, indent=2) + "\n")
     (RESULTS / "evaluate.md").write_text(table(rows))
     print(table(rows))

@@ -18,7 +18,7 @@ from robustcert.lipschitz.lipsdp.torus.places import places
 from robustcert.lipschitz.lipsdp.torus.program import hybrid_program, torus_program
 
 CHEAP = 600
-"""Units in all, up to which a convolutional net is written out."""
+"""Units of its convolutional part, up to which a net is written out."""
 REFINED = 2e10
 """Multiplications for one bound, up to which each position gets its own multiplier."""
 
@@ -34,14 +34,29 @@ def compiled(graph: LayerGraph) -> Program:
     """
     simple = without_max_pools(graph)
     walk = steps(simple)
-    if not _on_torus(simple, walk) or sum(_widths(simple, walk)) <= CHEAP:
+    widths = _widths(simple, walk)
+    if sum(widths[number] for number in _on_torus(simple, walk)) <= CHEAP:
         return dense_program(simple)
     try:
         return torus_program(with_masks(simple))
     except UnsupportedLayerError:
-        if max(_widths(simple, walk)) > LARGEST:
+        if max(widths) > LARGEST:
             raise
         return dense_program(simple)
+
+
+def written_out(graph: LayerGraph) -> Program | None:
+    """The graph of dense matrices where :func:`compiled` has it on tori.
+
+    Returns:
+        ``None`` where it is of dense matrices already, or too large for them.
+    """
+    if not compiled(graph).torus:
+        return None
+    simple = without_max_pools(graph)
+    if max(_widths(simple, steps(simple))) > LARGEST:
+        return None
+    return dense_program(simple)
 
 
 def refined(graph: LayerGraph) -> Program | None:

@@ -23,7 +23,7 @@ from robustcert.lipschitz.local.idle import without_idle_stages
 from robustcert.lipschitz.local.region import Region
 from robustcert.lipschitz.local.starting import narrow_start
 from robustcert.lipschitz.local.verified import verified_bound, verified_covariances
-from robustcert.lipschitz.upper.propagation import check_finite, sound_folded
+from robustcert.lipschitz.upper.propagation import layer_bounds, sound_folded
 from robustcert.results.bound import UpperBound
 from robustcert.results.norm import Norm
 
@@ -71,20 +71,23 @@ def local_bound(
         Zhang et al. Efficient Neural Network Robustness Certification with General
             Activation Functions. NeurIPS 2018 (CROWN).
     """
+    folded = sound_folded(graph)
+    simple = without_max_pools(folded)
+    if is_constant(dense_program(simple)):
+        value = layer_bounds(folded, Norm.L2)[-1]
+        return UpperBound(value, Norm.L2, LOCAL, region.scope)
     with torch.no_grad():
-        compiled = _compiled_for(graph, region)
+        compiled = _compiled_for(graph, simple, region)
         value = _proved(compiled, _searched(compiled, seconds, heard))
     return UpperBound(value, Norm.L2, LOCAL, region.scope)
 
 
-def _compiled_for(graph: LayerGraph, region: Region) -> _Compiled:
+def _compiled_for(graph: LayerGraph, simple: LayerGraph, region: Region) -> _Compiled:
     """The program with the narrowest slopes that can be proved.
 
     Bounds are of the graph as shipped; folding rounds, which ``entry_errors`` grants.
     """
-    check_finite(graph)
     shipped = graph.to(torch.float64)
-    simple = without_max_pools(sound_folded(graph))
     enclosed = enclosure(shipped, region, {})
     first = _compiled(simple, shipped, enclosed)
     covariances = verified_covariances(first.program, first.multipliers, first.errors)

@@ -46,7 +46,7 @@ def value(graph: LayerGraph, name: str) -> float:
     return UPPER_METHODS[name](problem(graph), Effort.FAST).value
 
 
-@pytest.mark.parametrize("name", L2_METHODS)
+@pytest.mark.parametrize("name", [*L2_METHODS, "lipsdp_box"])
 @pytest.mark.parametrize("zero", [0, 1, 2])
 def test_a_net_with_a_layer_of_zeros_has_the_bound_0(name, zero):
     weights = [random(4, 3), random(4, 4), random(2, 4)]

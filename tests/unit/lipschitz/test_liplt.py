@@ -246,3 +246,23 @@ def test_every_stage_of_a_compiled_net_has_its_error():
     assert len(errors) == len(program.stages) + 1
     names = [layer.name for layer in plain(graph).layers if type(layer) is Elementwise]
     assert {stage.layer for stage in program.stages} == set(names)
+
+
+def test_written_out_the_maps_do_not_reach_round_a_torus():
+    net = Sketch(2, 12, 12, seed=3)
+    for channels in (6, 4):
+        net.random_conv(channels, padding=1)
+        net.act()
+    net.flatten()
+    net.linear(3)
+    asked = problem(net.graph())
+    assert compiled(net.graph()).torus
+    on_torus, out = (liplt(asked, effort).value for effort in (Effort.FAST, Effort.MAX))
+    assert 0.5 * on_torus < out < 0.99 * on_torus
+
+
+@pytest.mark.data
+def test_written_out_a_trained_net_reaches_what_exact_norms_give(trained):
+    data = (trained / "models" / "fashion_conv_kw.ts.pt").read_bytes()
+    graph = extract(load_model(data, input_shape=(1, 28, 28)))
+    assert liplt(problem(graph), Effort.MAX).value < 140.8
