@@ -30,6 +30,7 @@ from robustcert.lipschitz.lipsdp.search.unrolled import unrolled
 TOLERANCE = 1e-5
 """Relative distance of the bound to its optimum at which the path ends."""
 _WEAK = 1e-3  # of the barrier on K, enough where many outputs feel it
+_WEAK_DENSE = 1e-2  # fainter ones take a small net five times the steps
 _STRONG = 1.0  # where few do, and the optimum is on K's boundary
 _STRONG_TORUS = 0.1
 _FULL = Push(1.0, 1.0)  # no term too faint for Newton: it always gets to the end
@@ -87,7 +88,7 @@ def second_order(
 
 def _weak(program: Program) -> Push:
     groups = _groups(program)
-    return Push(0.0, _WEAK) if groups == 0 else Push(_WEAK / groups, 0.0)
+    return Push(0.0, _WEAK_DENSE) if groups == 0 else Push(_WEAK / groups, 0.0)
 
 
 def _strong(program: Program) -> Push:
