@@ -58,7 +58,10 @@ class Service:
         blobs.sweep()
         bell = Bell()
         orders = Orders(
-            blobs, settings.evaluation_seconds, settings.evaluation_memory_mb
+            blobs,
+            settings.data_dir.resolve() / "work",
+            settings.evaluation_seconds,
+            settings.evaluation_memory_mb,
         )
         engine = LocalEngine(Entry(settings.worker_entry, settings.worker_code))
         dispatcher = Dispatcher(Queue(database), engine, orders, bell, settings.slots)

@@ -23,6 +23,8 @@ class WorkOrder:
         samples_name: what the report calls them.
         seconds: wall-clock limit.
         memory_mb: memory limit, in MiB.
+        folder: the one folder the child may write to. It stays until the evaluation is
+            over, so that a run that was cut short goes on where it stood.
     """
 
     evaluation_id: str
@@ -33,6 +35,7 @@ class WorkOrder:
     samples_name: str
     seconds: float
     memory_mb: int
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)

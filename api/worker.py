@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from robustcert.attacks.budget import Budget
 from robustcert.errors import ChildCrashedError, RobustCertError, UsageError
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.request import EvaluationRequest, to_request
@@ -61,6 +62,7 @@ def run_order(entry: Entry, order: WorkOrder, watch: Watch) -> Document:
             Limits(seconds=order.seconds, memory_bytes=order.memory_mb * MIB),
             files=[path for path in (order.model_path, order.samples_path) if path],
             code=entry.code,
+            home=order.folder,
             on_progress=watch.listener,
             cancelled=watch.cancelled,
         )
@@ -84,12 +86,14 @@ def child_request(order: WorkOrder) -> dict[str, Any]:
         seed=asked.samples.seed,
         attacks=tuple(asked.attacks),
         certifiers=tuple(asked.certifiers),
+        budget=Budget(asked.budget.attack_seconds, asked.budget.attack_queries),
     )
     request = EvaluationRequest(
         model=str(order.model_path),
         samples=str(order.samples_path or asked.samples.id),
         plan=plan,
         sample_name=order.samples_name,
+        checkpoints=str(order.folder),
     )
     return to_request(request)
 

@@ -81,6 +81,14 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return at_label - others.amax(dim=1)
 
 
+def steepest_unit(vectors: Tensor, norm: Norm) -> Tensor:
+    """The unit vectors of ``norm`` that gain most along ``vectors``; 0 stays 0."""
+    if norm is Norm.LINF:
+        return vectors.sign()
+    lengths = lp_norms(vectors, Norm.L2).clamp(min=torch.finfo(vectors.dtype).tiny)
+    return vectors / rows_like(lengths, vectors)
+
+
 def box_diameter(box: Box, size: int, norm: Norm) -> float:
     """Largest distance between two points of a box with ``size`` coordinates."""
     return box.width if norm is Norm.LINF else box.width * math.sqrt(size)

@@ -77,6 +77,7 @@ class Dispatcher:
         taken = self._queue.reap(all_leases=True)
         if taken:
             _log.warning("queued again after a restart: %d evaluations", taken)
+        self._orders.sweep(self._queue.waiting())
         for thread in self._threads:
             thread.start()
 
@@ -133,13 +134,17 @@ class Dispatcher:
             document = self._engine.run(order, watch)
         except RobustCertError as error:
             if run.cancelled.is_set():
+                self._orders.discard(lease)
                 self._queue.cancelled(lease)
             elif self._over(run):
                 self._queue.give_back(lease)
             else:
+                self._orders.discard(lease)
                 self._queue.fail(lease, problem_of(error))
         else:
-            self._queue.finish(lease, self._orders.keep(document))
+            kept = self._orders.keep(document)
+            self._orders.discard(lease)
+            self._queue.finish(lease, kept)
 
     def _note(self, run: _Run, heard: Progress) -> None:
         now = time.monotonic()

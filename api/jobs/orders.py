@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
 from robustcert.results.document import Document, canonical_json
 
 from ..storage.blobs import BlobStore
@@ -14,12 +18,16 @@ class Orders:
 
     Args:
         blobs: holds the bytes.
+        folder: holds a working folder for each evaluation that has begun.
         seconds: the service's wall-clock limit of one evaluation.
         memory_mb: its memory limit, in MiB.
     """
 
-    def __init__(self, blobs: BlobStore, seconds: float, memory_mb: int) -> None:
+    def __init__(
+        self, blobs: BlobStore, folder: Path, seconds: float, memory_mb: int
+    ) -> None:
         self._blobs = blobs
+        self._folder = folder
         self._seconds = seconds
         self._memory_mb = memory_mb
 
@@ -42,7 +50,20 @@ class Orders:
             samples_name=lease.samples_name,
             seconds=min(self._seconds, budget.seconds or self._seconds),
             memory_mb=min(self._memory_mb, budget.memory_mb or self._memory_mb),
+            folder=self._folder / lease.evaluation_id,
         )
+
+    def discard(self, lease: Lease) -> None:
+        """Remove the working folder of an evaluation that is over."""
+        shutil.rmtree(self._folder / lease.evaluation_id, ignore_errors=True)
+
+    def sweep(self, waiting: Collection[str]) -> None:
+        """Remove the working folders of all evaluations but those that wait."""
+        if not self._folder.is_dir():
+            return
+        for folder in self._folder.iterdir():
+            if folder.name not in waiting:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, document: Document) -> str:
         """Store ``document``; its hash."""

@@ -84,6 +84,12 @@ class Queue:
                 row.samples_name,
             )
 
+    def waiting(self) -> set[str]:
+        """Ids of the evaluations that wait."""
+        asked = select(EvaluationRow.id).where(EvaluationRow.status == Status.QUEUED)
+        with self._database.read() as session:
+            return set(session.scalars(asked))
+
     def renew(self, leases: Iterable[Lease]) -> list[Lease]:
         """Extend ``leases``; those that are lost come back."""
         until = time.time() + LEASE_SECONDS

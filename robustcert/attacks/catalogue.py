@@ -1,223 +1,48 @@
-"""The attacks by name.
+"""The attacks by name: our own, and those of torchattacks.
 
-All but the ladders are rows of torchattacks. Every row obeys the same laws because
-nothing it returns counts until it is verified. Sparse attacks (``sparsefool``,
-``jsma``, ``onepixel``, ``pixle``) bound the number of pixels, not their size: they are
-rows for L2, where moving what they return into the ball often leaves an adversarial
-example. Left out: VANILA (returns the sample), LGV and MultiAttack (wrappers), and
-torchattacks' own AutoAttack, which takes 10 steps where the original takes 100; the
-ladder of that name takes 100.
+Every row obeys the same laws because nothing it returns counts until it is verified.
+Where both have an attack, the plain name is ours and the guest's begins with
+``torchattacks-``; tiers run on our own rows alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
-from robustcert.attacks import settings
-from robustcert.attacks.guest_model import from_zero
+from robustcert.attacks import (
+    apgd,
+    ascent,
+    escalation,
+    expectation,
+    minimal,
+    square,
+    straight_through,
+    transfer,
+)
+from robustcert.attacks.guests import GUESTS
 from robustcert.attacks.interface import Attack
 from robustcert.attacks.ladder import Ladder
-from robustcert.attacks.requirements import (
-    at_least_classes,
-    at_most_coordinates,
-    picture,
-    several_logits,
-    square_picture,
-    three_channels,
-)
-from robustcert.attacks.torchattacks_adapter import GuestAttack
 from robustcert.errors import UnknownNameError
-from robustcert.results.norm import Norm
+from robustcert.results.norm import THREAT_NORMS
 
-_L2 = frozenset({Norm.L2})
-_LINF = frozenset({Norm.LINF})
-_BOTH = _L2 | _LINF
+AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""The rungs of AutoAttack's standard version (Croce and Hein, ICML 2020)."""
 
-_INSET = 1e-2
-"""CW's tanh has slope 0 at the box's faces; this far away it moves."""
-
-_CW_CONSTANTS = (1.0, 10.0, 100.0)
-"""The guest has no search for CW's c: small ones give small perturbations, large ones
-take what is left."""
-
-_SALIENCY_SIZE = 4096
-"""JSMA keeps matrices of all pairs of coordinates: 64 MiB each at this size."""
-
-
-def _cw(constant: float) -> GuestAttack:
-    return GuestAttack(
-        f"cw with c={constant:g}",
-        "CW",
-        _L2,
-        settings.fixed(c=constant, steps=200, lr=0.02),
-        minimal=True,
-        logit_map=from_zero,
-        inset=_INSET,
-    )
-
-
-def _target_runner_up(guest: Any) -> None:  # noqa: ANN401 - torchattacks has no types
-    """Aim at the likeliest other class; JSMA's default knows ten classes only."""
-
-    def runner_up(inputs: Any, labels: Any) -> Any:  # noqa: ANN401 - as above
-        logits = guest.get_logits(inputs).detach()
-        return logits.scatter(1, labels[:, None], -float("inf")).argmax(dim=1)
-
-    guest.set_mode_targeted_by_function(runner_up, quiet=True)
-
-
-_APGD_CE = GuestAttack("apgd-ce", "APGD", _BOTH, settings.adaptive_steps(100))
-_APGD_T = GuestAttack(
-    "apgd-t",
-    "APGDT",
-    _BOTH,
-    settings.targeted_steps(100),
-    requirements=(at_least_classes(4),),
-)
-# FAB-T stops at the first class it reaches within epsilon, so it is no minimal attack.
-_FAB_T = GuestAttack(
-    "fab-t", "FAB", _BOTH, settings.targeted_steps(100, multi_targeted=True)
-)
-_SQUARE = GuestAttack("square", "Square", _BOTH, settings.queries(5000))
-
-_SHORT = 30
-"""Steps for each target in the standard tier. On nets that mask their gradients FAB
-finds little with 20 and most of what it finds at all with 30."""
+_OWN: dict[str, Attack] = {
+    **ascent.ROWS,
+    **apgd.ROWS,
+    **square.ROWS,
+    **minimal.ROWS,
+    **expectation.ROWS,
+    **straight_through.ROWS,
+    **transfer.ROWS,
+    **escalation.ROWS,
+}
 
 ATTACKS: dict[str, Attack] = {
-    "fgsm": GuestAttack("fgsm", "FGSM", _LINF, settings.single_step),
-    "ffgsm": GuestAttack("ffgsm", "FFGSM", _LINF, settings.random_single_step),
-    "rfgsm": GuestAttack("rfgsm", "RFGSM", _LINF, settings.fixed_steps(10)),
-    "bim": GuestAttack("bim", "BIM", _LINF, settings.fixed_steps(10)),
-    "pgd": GuestAttack("pgd", "PGD", _LINF, settings.fixed_steps(40)),
-    "pgd-l2": GuestAttack("pgd-l2", "PGDL2", _L2, settings.fixed_steps(40)),
-    "eotpgd": GuestAttack(
-        "eotpgd", "EOTPGD", _LINF, settings.fixed_steps(20, eot_iter=5)
+    **_OWN,
+    "autoattack": Ladder(
+        "autoattack", frozenset(THREAT_NORMS), tuple(_OWN[name] for name in AUTOATTACK)
     ),
-    "tpgd": GuestAttack("tpgd", "TPGD", _LINF, settings.fixed_steps(20)),
-    "upgd": GuestAttack(
-        "upgd",
-        "UPGD",
-        _LINF,
-        settings.fixed_steps(40, random_start=True, loss="margin"),
-        logit_map=from_zero,
-    ),
-    "mifgsm": GuestAttack("mifgsm", "MIFGSM", _LINF, settings.fixed_steps(20)),
-    "nifgsm": GuestAttack("nifgsm", "NIFGSM", _LINF, settings.fixed_steps(20)),
-    "sinifgsm": GuestAttack("sinifgsm", "SINIFGSM", _LINF, settings.fixed_steps(10)),
-    "vmifgsm": GuestAttack("vmifgsm", "VMIFGSM", _LINF, settings.fixed_steps(10)),
-    "vnifgsm": GuestAttack("vnifgsm", "VNIFGSM", _LINF, settings.fixed_steps(10)),
-    "difgsm": GuestAttack(
-        "difgsm",
-        "DIFGSM",
-        _LINF,
-        settings.fixed_steps(20),
-        requirements=(square_picture,),
-    ),
-    "tifgsm": GuestAttack(
-        "tifgsm",
-        "TIFGSM",
-        _LINF,
-        settings.fixed_steps(20),
-        requirements=(square_picture, three_channels),
-    ),
-    "pifgsm": GuestAttack(
-        "pifgsm",
-        "PIFGSM",
-        _LINF,
-        settings.momentum_projection(10),
-        requirements=(three_channels,),
-    ),
-    "pifgsmpp": GuestAttack(
-        "pifgsmpp",
-        "PIFGSMPP",
-        _LINF,
-        settings.momentum_projection(10),
-        requirements=(three_channels,),
-    ),
-    "jitter": GuestAttack(
-        "jitter",
-        "Jitter",
-        _LINF,
-        settings.fixed_steps(40),
-        requirements=(several_logits,),
-    ),
-    "pgdrs": GuestAttack("pgdrs", "PGDRS", _LINF, settings.noisy_steps(20)),
-    "pgdrs-l2": GuestAttack("pgdrs-l2", "PGDRSL2", _L2, settings.noisy_steps(20)),
-    "apgd-ce": _APGD_CE,
-    "apgd-dlr": GuestAttack(
-        "apgd-dlr",
-        "APGD",
-        _BOTH,
-        settings.adaptive_steps(100, loss="dlr"),
-        requirements=(at_least_classes(3),),
-    ),
-    "apgd-t": _APGD_T,
-    "apgd-t-short": replace(
-        _APGD_T, name="apgd-t-short", options=settings.targeted_steps(_SHORT)
-    ),
-    "fab": GuestAttack("fab", "FAB", _BOTH, settings.adaptive_steps(20), minimal=True),
-    "fab-t": _FAB_T,
-    "fab-t-short": replace(
-        _FAB_T,
-        name="fab-t-short",
-        options=settings.targeted_steps(_SHORT, multi_targeted=True),
-    ),
-    "square": _SQUARE,
-    "square-short": GuestAttack(
-        "square-short", "Square", _BOTH, settings.queries(1000)
-    ),
-    "autoattack": Ladder("autoattack", _BOTH, (_APGD_CE, _APGD_T, _FAB_T, _SQUARE)),
-    "spsa": GuestAttack("spsa", "SPSA", _LINF, settings.finite_differences(10)),
-    "cw": Ladder("cw", _L2, tuple(map(_cw, _CW_CONSTANTS)), minimal=True),
-    "deepfool": GuestAttack(
-        "deepfool", "DeepFool", _L2, settings.fixed(steps=50), minimal=True
-    ),
-    "ead-l1": GuestAttack(
-        "ead-l1",
-        "EADL1",
-        _L2,
-        settings.fixed(max_iterations=50),
-        minimal=True,
-        logit_map=from_zero,
-    ),
-    "ead-en": GuestAttack(
-        "ead-en",
-        "EADEN",
-        _L2,
-        settings.fixed(max_iterations=50),
-        minimal=True,
-        logit_map=from_zero,
-    ),
-    "sparsefool": GuestAttack(
-        "sparsefool", "SparseFool", _L2, settings.fixed(steps=10), minimal=True
-    ),
-    "jsma": GuestAttack(
-        "jsma",
-        "JSMA",
-        _L2,
-        settings.pixel_pairs,
-        requirements=(at_most_coordinates(_SALIENCY_SIZE),),
-        prepare=_target_runner_up,
-    ),
-    "onepixel": GuestAttack(
-        "onepixel",
-        "OnePixel",
-        _L2,
-        settings.fixed(),
-        minimal=True,
-        requirements=(picture,),
-    ),
-    "pixle": GuestAttack(
-        "pixle",
-        "Pixle",
-        _L2,
-        settings.fixed(restarts=5),
-        minimal=True,
-        requirements=(picture,),
-    ),
-    "gn": GuestAttack("gn", "GN", _BOTH, settings.noise),
+    **GUESTS,
 }
 
 

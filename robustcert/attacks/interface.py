@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from robustcert.attacks.surrogate import Surrogate
 from robustcert.models.interface import LoadedModel
 from robustcert.results.norm import Norm
 from robustcert.results.threat_model import ThreatModel
@@ -22,6 +23,8 @@ class Target:
         labels: ``(N,)`` int64.
         threat: norm, epsilon (input units) and box.
         seed: of every random step.
+        surrogate: the model's smooth twin; ``None`` where its graph is not known or
+            has no kinks.
     """
 
     model: LoadedModel
@@ -29,6 +32,7 @@ class Target:
     labels: Tensor
     threat: ThreatModel
     seed: int
+    surrogate: Surrogate | None = None
 
     def subset(self, rows: Tensor) -> Target:
         """The same task on ``rows`` (positions) alone."""
@@ -42,8 +46,8 @@ class Attack(Protocol):
         name: in the catalogue and in reports.
         norms: the norms it can attack in.
         minimal: whether one run serves every epsilon, because the attack looks for
-            the smallest perturbation or knows no epsilon. It runs once, at the largest;
-            others run at every epsilon.
+            the smallest perturbation or knows no epsilon. It sees each sample once, at
+            the largest epsilon; others see it again at epsilons below its distance.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robustcert.attacks.budget import Budget
 from robustcert.cli import options
 from robustcert.cli.local import run_locally
 from robustcert.cli.output import people, write_json
@@ -24,6 +25,9 @@ def attack(
     box: options.BoxEnds = options.UNIT_ENDS,
     input_shape: options.InputShape = None,
     json: options.JsonFile = None,
+    attack_seconds: options.AttackSeconds = None,
+    attack_queries: options.AttackQueries = None,
+    checkpoints: options.Checkpoints = None,
     trust_model: options.TrustModel = False,
     seconds: options.Seconds = options.LONGEST,
     memory_mb: options.MemoryMb = options.LARGEST_MB,
@@ -35,8 +39,9 @@ def attack(
         tier=tier,
         seed=seed,
         attacks=tuple(attack or ()),
+        budget=Budget(attack_seconds, attack_queries),
     )
-    request = options.request(model, samples, plan, input_shape)
+    request = options.request(model, samples, plan, input_shape, checkpoints)
     budget = options.Budget(seconds, memory_mb, trust_model)
     document = run_locally("attack", to_request(request), budget)
     write_json(document, json)

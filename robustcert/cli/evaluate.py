@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robustcert.attacks.budget import Budget
 from robustcert.cli import options
 from robustcert.cli.local import run_locally
 from robustcert.cli.output import people, write_json, write_text
@@ -30,6 +31,9 @@ def evaluate(
     json: options.JsonFile = None,
     html: options.HtmlFile = None,
     markdown: options.MarkdownFile = None,
+    attack_seconds: options.AttackSeconds = None,
+    attack_queries: options.AttackQueries = None,
+    checkpoints: options.Checkpoints = None,
     trust_model: options.TrustModel = False,
     seconds: options.Seconds = options.LONGEST,
     memory_mb: options.MemoryMb = options.LARGEST_MB,
@@ -43,8 +47,9 @@ def evaluate(
         seed=seed,
         attacks=tuple(attack or ()),
         certifiers=options.methods(method),
+        budget=Budget(attack_seconds, attack_queries),
     )
-    request = options.request(model, samples, plan, input_shape)
+    request = options.request(model, samples, plan, input_shape, checkpoints)
     budget = options.Budget(seconds, memory_mb, trust_model)
     document = run_locally("evaluate", to_request(request), budget)
     write_json(document, json)

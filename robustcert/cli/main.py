@@ -10,11 +10,13 @@ from typer.exceptions import TyperException
 
 from robustcert.cli.attack import attack
 from robustcert.cli.certify import certify
+from robustcert.cli.corruptions import corruptions
 from robustcert.cli.doctor import doctor
 from robustcert.cli.evaluate import evaluate
 from robustcert.cli.gate import gate
 from robustcert.cli.lipschitz import lipschitz
 from robustcert.cli.remote import submit, wait
+from robustcert.cli.robustbench import robustbench
 from robustcert.cli.serve import serve
 from robustcert.cli.verify import verify
 from robustcert.errors import EvaluationError, RobustCertError, UsageError
@@ -32,7 +34,9 @@ COMMANDS = (
     verify,
     attack,
     certify,
+    corruptions,
     gate,
+    robustbench,
     submit,
     wait,
     serve,

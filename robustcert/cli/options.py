@@ -92,6 +92,32 @@ Seconds = Annotated[
 MemoryMb = Annotated[
     int, typer.Option("--memory-mb", metavar="M", help="Memory limit of the work.")
 ]
+AttackSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--attack-seconds",
+        metavar="T",
+        min=0.0,
+        help="Budget of all attacks; what it leaves is a finding.",
+    ),
+]
+AttackQueries = Annotated[
+    int | None,
+    typer.Option(
+        "--attack-queries",
+        metavar="Q",
+        min=0,
+        help="The same in forward and backward passes, per sample.",
+    ),
+]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        metavar="FOLDER",
+        help="Keep finished parts here; a restarted run goes on behind them.",
+    ),
+]
 
 LONGEST = DEFAULT_SECONDS
 LARGEST_MB = DEFAULT_MEMORY_MB
@@ -130,11 +156,19 @@ def threats(norm: str, epsilons: list[float], box: tuple[float, float]) -> Threa
 
 
 def request(
-    model: str, samples: str, plan: EvaluationPlan, input_shape: str | None
+    model: str,
+    samples: str,
+    plan: EvaluationPlan,
+    input_shape: str | None,
+    checkpoints: Path | None = None,
 ) -> EvaluationRequest:
     """A request about local files."""
     return EvaluationRequest(
-        model, samples, plan, input_shape=shape_from_words(input_shape)
+        model,
+        samples,
+        plan,
+        input_shape=shape_from_words(input_shape),
+        checkpoints="" if checkpoints is None else str(checkpoints),
     )
 
 

@@ -38,6 +38,8 @@ def submit(
     effort: options.EffortOption = Effort.FAST,
     seed: options.Seed = 0,
     box: options.BoxEnds = options.UNIT_ENDS,
+    attack_seconds: options.AttackSeconds = None,
+    attack_queries: options.AttackQueries = None,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Upload a model and samples, submit an evaluation, and print its id."""
@@ -54,6 +56,8 @@ def submit(
             effort=effort,
             seed=seed,
             box=box,
+            attack_seconds=attack_seconds,
+            attack_queries=attack_queries,
         )
         typer.echo(client.submit(request).id)
 

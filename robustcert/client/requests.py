@@ -49,6 +49,8 @@ def evaluation_request(
         "budget": {
             "seconds": options.get("seconds"),
             "memory_mb": options.get("memory_mb"),
+            "attack_seconds": options.get("attack_seconds"),
+            "attack_queries": options.get("attack_queries"),
         },
         "tier": options.get("tier", Tier.STANDARD),
         "effort": options.get("effort", Effort.FAST),

@@ -148,10 +148,21 @@ class ThreatModelChoice(Wire):
 
 
 class Budget(Wire):
-    """Limits of one evaluation, never above the service's own; null: the service's."""
+    """Limits of one evaluation, never above the service's own; null: the service's.
+
+    Beyond ``seconds`` or ``memory_mb`` an evaluation fails. Beyond ``attack_seconds``
+    or ``attack_queries`` (null: no limit) no further attack starts, and the report says
+    what was left.
+    """
 
     seconds: Annotated[FiniteFloat, Field(gt=0.0)] | None = None
     memory_mb: int | None = Field(default=None, ge=LEAST_MEMORY_MB)
+    attack_seconds: Annotated[FiniteFloat, Field(ge=0.0)] | None = Field(
+        default=None, description="wall-clock time of all attacks together"
+    )
+    attack_queries: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="forward and backward passes, counted per sample"
+    )
 
 
 class EvaluationRequest(Wire):

@@ -9,6 +9,7 @@ from typing import Any
 from robustcert.evaluation import run
 from robustcert.evaluation.bracket import lipschitz_bracket, model_problem
 from robustcert.evaluation.cards import model_card
+from robustcert.evaluation.corruption import corruption_report
 from robustcert.evaluation.load import load_model, read_model_file
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.provenance import provenance
@@ -18,6 +19,7 @@ from robustcert.evaluation.verification import verification
 from robustcert.models.builtin import SAMPLE_SETS
 from robustcert.models.interface import LoadedModel
 from robustcert.models.samples import Samples, load_samples, samples_from_bytes
+from robustcert.results.corruption_document import corruption_document
 from robustcert.results.document import (
     attack_document,
     certify_document,
@@ -87,6 +89,24 @@ def lipschitz(
     }
 
 
+def corruptions(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """Accuracy on corrupted samples.
+
+    ``request`` holds model, samples, count and input_shape (or null), corruptions, seed
+    and box.
+    """
+    samples = load_samples(request["samples"]).first(request["count"])
+    shape = request["input_shape"] or samples.inputs.shape[1:]
+    data = read_model_file(request["model"])
+    model = load_model(data, input_shape=tuple(shape))
+    box, seed = Box(*request["box"]), int(request["seed"])
+    around = run.Surroundings(report, layers)
+    found = corruption_report(model, samples, box, request["corruptions"], seed, around)
+    return {"document": corruption_document(found)}
+
+
 def verify(
     request: Mapping[str, Any], _listener: Listener, _layers: tuple[str, ...]
 ) -> Document:
@@ -102,7 +122,8 @@ def _report(
     layers: tuple[str, ...],
 ) -> RobustnessReport:
     asked = from_request(request)
-    around = run.Surroundings(report, layers)
+    kept = Path(asked.checkpoints) if asked.checkpoints else None
+    around = run.Surroundings(report, layers, kept)
     samples = _samples(asked)
     shape = asked.input_shape or tuple(samples.inputs.shape[1:])
     model = load_model(read_model_file(asked.model), input_shape=shape)

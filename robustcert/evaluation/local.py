@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from robustcert.attacks.budget import Budget
+from robustcert.errors import UsageError
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.request import EvaluationRequest, to_request
 from robustcert.results.effort import Effort, Tier
@@ -20,6 +23,9 @@ from robustcert.sandbox.run import run_in_child
 CHILD = "robustcert.evaluation.child"
 DEFAULT_SECONDS = 3600.0
 DEFAULT_MEMORY_MB = 16384
+
+PART = re.compile(r"shard-\d+-\d+\.(json|part)")
+"""Name of a file in which a finished part of an evaluation is kept."""
 
 Document = dict[str, Any]
 
@@ -62,6 +68,7 @@ def evaluate(
         seed=options.get("seed", 0),
         attacks=tuple(options.get("attacks", ())),
         certifiers=tuple(options.get("certifiers", ())),
+        budget=Budget(options.get("attack_seconds"), options.get("attack_queries")),
     )
     with tempfile.TemporaryDirectory(prefix="robustcert-") as folder:
         request = EvaluationRequest(
@@ -82,14 +89,19 @@ def in_sandbox(
 ) -> Document:
     """What ``entry`` of :mod:`robustcert.evaluation.child` gives: ``document``, ...
 
+    A folder that the request names under ``checkpoints`` is the one folder the child
+    may write to; it is made where it is missing, and stays.
+
     Args:
         entry: the function's name.
-        request: JSON; ``model`` and ``samples`` are paths or built-in names.
+        request: JSON; ``model`` and ``samples`` are paths or built-in names,
+            ``checkpoints`` is a folder or empty.
         limits: of the child process.
         listener: hears of every step.
 
     Raises:
         RobustCertError: whatever the entry raises, or a limit is reached.
+        UsageError: the folder for checkpoints holds something else.
     """
     absolute, files = dict(request), []
     for name in ("model", "samples"):
@@ -97,11 +109,35 @@ def in_sandbox(
         if path.is_file():
             files.append(path.resolve())
             absolute[name] = str(path.resolve())  # the child works elsewhere
+    home = _kept_folder(str(request.get("checkpoints") or ""))
+    if home is not None:
+        absolute["checkpoints"] = str(home)
     return dict(
         run_in_child(
-            f"{CHILD}:{entry}", absolute, limits, files=files, on_progress=listener
+            f"{CHILD}:{entry}",
+            absolute,
+            limits,
+            files=files,
+            home=home,
+            on_progress=listener,
         )
     )
+
+
+def _kept_folder(name: str) -> Path | None:
+    """The folder for checkpoints; a stranger's model may write to all that is in it."""
+    if not name:
+        return None
+    folder = Path(name).resolve()
+    inside = [folder] if folder.is_file() else []
+    if folder.is_dir():
+        inside = [path for path in folder.iterdir() if not PART.fullmatch(path.name)]
+    if inside:
+        raise UsageError(
+            f"{name!r} is no folder for checkpoints: there is {inside[0].name!r}",
+            remedy="Give a folder of its own; the model's process may write to it.",
+        )
+    return folder
 
 
 def _file(source: str | Path | bytes, target: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robustcert.attacks.budget import UNLIMITED, Budget
 from robustcert.errors import UsageError
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.threat_model import ThreatSweep
@@ -21,6 +22,7 @@ class EvaluationPlan:
         seed: of every random step.
         attacks: names from the catalogue; empty means the tier's.
         certifiers: names from the registry; empty means all that apply.
+        budget: of all attacks together.
     """
 
     threats: ThreatSweep
@@ -30,6 +32,7 @@ class EvaluationPlan:
     seed: int = 0
     attacks: tuple[str, ...] = ()
     certifiers: tuple[str, ...] = ()
+    budget: Budget = UNLIMITED
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from robustcert.attacks.budget import Budget
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.norm import norm_from_word
@@ -22,6 +23,7 @@ class EvaluationRequest:
         sample_name: what the report calls the samples; empty: their file's name.
         input_shape: without the batch, or ``None``.
         plan: what to run.
+        checkpoints: folder that keeps finished parts; empty: they are not kept.
     """
 
     model: str
@@ -29,16 +31,25 @@ class EvaluationRequest:
     plan: EvaluationPlan
     sample_name: str = ""
     input_shape: tuple[int, ...] | None = None
+    checkpoints: str = ""
 
 
 def to_request(request: EvaluationRequest) -> dict[str, Any]:
     """The request as JSON."""
-    plan, threats = request.plan, request.plan.threats
     return {
         "model": request.model,
         "samples": request.samples,
         "sample_name": request.sample_name,
         "input_shape": None if request.input_shape is None else [*request.input_shape],
+        "checkpoints": request.checkpoints,
+        **plan_part(request.plan),
+    }
+
+
+def plan_part(plan: EvaluationPlan) -> dict[str, Any]:
+    """The plan as JSON."""
+    threats, budget = plan.threats, plan.budget
+    return {
         "norm": threats.norm.word,
         "epsilons": [*threats.epsilons],
         "box": [threats.box.low, threats.box.high],
@@ -48,6 +59,8 @@ def to_request(request: EvaluationRequest) -> dict[str, Any]:
         "seed": plan.seed,
         "attacks": [*plan.attacks],
         "certifiers": [*plan.certifiers],
+        "attack_seconds": budget.seconds,
+        "attack_queries": budget.queries,
     }
 
 
@@ -71,6 +84,7 @@ def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
         seed=int(request["seed"]),
         attacks=tuple(request["attacks"]),
         certifiers=tuple(request["certifiers"]),
+        budget=Budget(request["attack_seconds"], request["attack_queries"]),
     )
     return EvaluationRequest(
         model=request["model"],
@@ -78,4 +92,5 @@ def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
         plan=plan,
         sample_name=request["sample_name"],
         input_shape=None if shape is None else tuple(shape),
+        checkpoints=request["checkpoints"],
     )

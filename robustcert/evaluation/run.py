@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from robustcert.evaluation.bracket import lipschitz_bracket, samples_problem
 from robustcert.evaluation.cards import model_card, sample_card
 from robustcert.evaluation.certification import ReadyCertifiers, ready_certifiers
+from robustcert.evaluation.checkpoint import Checkpoints, mark_of
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.provenance import Clock, provenance
 from robustcert.evaluation.shards import (
@@ -17,6 +19,7 @@ from robustcert.evaluation.shards import (
     attack_shard,
     certify_shard,
     findings,
+    funded,
     merged_runs,
     run_shard,
     shards,
@@ -34,10 +37,19 @@ ShardWork = Callable[[Job, Shard], ShardResult]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an evaluation runs in: who listens, and the sandbox around it."""
+    """What an evaluation runs in.
+
+    Attributes:
+        listener: hears of every step.
+        sandbox: layers around this process.
+        checkpoints: folder that keeps finished shards, ``None`` to keep none. A later
+            evaluation of the same goes on behind them.
+        clock: when the work began.
+    """
 
     listener: Listener = unheard
     sandbox: tuple[str, ...] = ()
+    checkpoints: Path | None = None
     clock: Clock = field(default_factory=Clock)
 
 
@@ -53,7 +65,7 @@ def evaluate(
         model: as loaded.
         samples: in the plan's box, labels within the model's classes.
         plan: what to run.
-        surroundings: who hears of every step, and the sandbox around this process.
+        surroundings: who hears of every step, and where finished parts are kept.
 
     Raises:
         UnreadableInputError: samples and model do not fit.
@@ -107,8 +119,10 @@ def _report(
     job: Job, bracket: Bracket, work: ShardWork, around: Surroundings
 ) -> RobustnessReport:
     subject, plan = job.subject, job.plan
-    results = [work(job, shard) for shard in shards(len(subject.samples))]
     model = subject.read.model
+    kept = Checkpoints(around.checkpoints, mark_of(subject, plan, work.__name__))
+    results = _results(job, work, kept)
+    source = provenance(model, plan.seed, around.clock, around.sandbox)
     report = RobustnessReport(
         model=model_card(subject.read, plan.threats.norm),
         samples=sample_card(subject.samples, plan.seed),
@@ -116,8 +130,20 @@ def _report(
         lipschitz=bracket,
         rows=tuple(row for result in results for row in result.rows),
         attacks=merged_runs(results),
-        findings=(*subject.read.findings, *findings(results)),
-        provenance=provenance(model, plan.seed, around.clock, around.sandbox),
+        findings=(*subject.read.findings, *findings(results), *kept.findings),
+        provenance=replace(source, cache=kept.use),
     )
     check(report)
     return report
+
+
+def _results(job: Job, work: ShardWork, kept: Checkpoints) -> list[ShardResult]:
+    """Every shard's result, in order: those kept from before, the others computed."""
+    count, results = len(job.subject.samples), list[ShardResult]()
+    for shard in shards(count):
+        result = kept.find(shard, job.subject)
+        if result is None:
+            result = work(job, funded(shard, results, count, job.plan.budget))
+            kept.keep(shard, result)
+        results.append(result)
+    return results

@@ -74,10 +74,17 @@ def _lipschitz(report: RobustnessReport) -> str:
 
 def _attacks(report: RobustnessReport) -> Iterator[str]:
     if report.attacks:
-        head = ("attack", "broken first", "forward queries", "backward queries")
+        head = (
+            "attack",
+            "attacked",
+            "broken first",
+            "forward queries",
+            "backward queries",
+        )
         rows = (
             (
                 _escaped(run.name),
+                whole(run.attacked),
                 whole(run.broken),
                 whole(run.forward_queries),
                 whole(run.backward_queries),

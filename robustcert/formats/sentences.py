@@ -15,6 +15,7 @@ from robustcert.results.numbers import (
     whole,
 )
 from robustcert.results.report import CurvePoint, Finding, Level, RobustnessReport
+from robustcert.results.soundness import doubts
 
 UNRELIABLE = "The evaluation is unreliable: read the findings first."
 
@@ -70,4 +71,4 @@ def ranked(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 def unreliable(report: RobustnessReport) -> bool:
     """Whether a finding says that the evaluation itself cannot be trusted."""
-    return any(finding.level is Level.ERROR for finding in report.findings)
+    return bool(doubts(report))

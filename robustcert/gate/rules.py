@@ -9,7 +9,8 @@ from robustcert.gate.outcome import Outcome
 from robustcert.gate.policy import SAMPLE_FILE, Metric, Rule, Subject
 from robustcert.gate.truth import Truth, truth_of
 from robustcert.results.numbers import exact, percent_exact
-from robustcert.results.report import Finding, Level, RobustnessReport
+from robustcert.results.report import Finding, RobustnessReport
+from robustcert.results.soundness import RESOLVED_BY, doubts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ def judged(rule: Rule, report: RobustnessReport, subject: Subject) -> RuleVerdic
     """What ``rule`` says about ``report``, which obeys the laws.
 
     A report about something else (another norm, box or sample set) decides nothing.
-    Where a finding says that the evaluation is unreliable, only clean accuracy passes;
-    what failed stays failed, because it was broken by verified examples.
+    Where a finding says that the evaluation is unreliable, only clean accuracy passes,
+    and what is proved if the finding is about the attacks; what failed stays failed,
+    because it was broken by verified examples.
     """
     title = rule_title(rule, subject)
     foreign = _foreign(rule, report, subject)
@@ -45,8 +47,8 @@ def judged(rule: Rule, report: RobustnessReport, subject: Subject) -> RuleVerdic
         return RuleVerdict(rule, title, Outcome.INCONCLUSIVE, foreign, remedy)
     truth = truth_of(rule, report)
     outcome = _compared(rule, truth)
-    doubt = _doubt(report)
-    if outcome is Outcome.PASSED and rule.metric is not Metric.CLEAN and doubt:
+    doubt = _doubt(rule.metric, report)
+    if outcome is Outcome.PASSED and doubt:
         reason = f"{truth.sentence} The evaluation is unreliable: {doubt.message}"
         return RuleVerdict(rule, title, Outcome.INCONCLUSIVE, reason, doubt.remedy)
     remedy = truth.remedy if outcome is Outcome.INCONCLUSIVE else ""
@@ -77,9 +79,17 @@ _FAILED = {
 }
 
 
-def _doubt(report: RobustnessReport) -> Finding | None:
-    errors = (f for f in report.findings if f.level is Level.ERROR)
-    return next(errors, None)
+def _doubt(metric: Metric, report: RobustnessReport) -> Finding | None:
+    """What a pass on ``metric`` founders on.
+
+    Proofs do not mind what hinders attacks.
+    """
+    if metric is Metric.CLEAN:
+        return None
+    found = doubts(report)
+    if metric is not Metric.ROBUST:
+        found = tuple(one for one in found if one.rule not in RESOLVED_BY)
+    return next(iter(found), None)
 
 
 def _foreign(rule: Rule, report: RobustnessReport, subject: Subject) -> str:

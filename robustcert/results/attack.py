@@ -14,11 +14,14 @@ class AttackRun:
 
     Attributes:
         name: the attack's name in the catalogue.
-        broken: points that this attack was the first to break.
+        broken: samples that this attack was the first to break, at one epsilon or
+            more; a sample may count for one attack here and for another there.
         forward_queries: model evaluations, counted per sample.
         backward_queries: gradient evaluations, counted per sample.
         seconds: wall-clock time.
         unverified: examples the attack claimed and verification threw out.
+        attacked: samples the attack was run on. The others were settled before, or it
+            gave up before it came to them, or the attack budget was spent.
     """
 
     name: str
@@ -27,6 +30,7 @@ class AttackRun:
     backward_queries: int
     seconds: float
     unverified: int = 0
+    attacked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,7 @@ class AttackWire(Wire):
     backward_queries: Count
     seconds: Amount
     unverified: Count = 0
+    attacked: Count = 0
 
 
 class FindingWire(Wire):

@@ -174,6 +174,7 @@ def attack_part(run: AttackRun) -> Part:
         "backward_queries": run.backward_queries,
         "seconds": run.seconds,
         "unverified": run.unverified,
+        "attacked": run.attacked,
     }
 
 

@@ -21,6 +21,8 @@ class Options(TypedDict, total=False):
         certifiers: by name; all that apply if left out.
         seconds: wall-clock limit.
         memory_mb: memory limit, in MiB.
+        attack_seconds: wall-clock budget of all attacks; what it leaves is a finding.
+        attack_queries: their budget in forward and backward passes, per sample.
     """
 
     count: int | None
@@ -32,3 +34,5 @@ class Options(TypedDict, total=False):
     certifiers: Sequence[str]
     seconds: float | None
     memory_mb: int | None
+    attack_seconds: float | None
+    attack_queries: int | None

@@ -34,6 +34,8 @@ class Order:
         limits: what it may use.
         files: what it may read besides Python's own files.
         code: folders, besides robustcert's own, from which it may import.
+        home: the folder it may write to, which stays; ``None``: a fresh one, removed
+            afterwards. A child may leave anything in it, but no folder and no link.
     """
 
     entry: str
@@ -41,6 +43,7 @@ class Order:
     limits: Limits
     files: Sequence[Path] = ()
     code: Sequence[Path] = ()
+    home: Path | None = None
 
 
 @final
@@ -145,14 +148,25 @@ class Child:
 
 @contextmanager
 def running(order: Order) -> Iterator[Child]:
-    """A child process in a private folder; both are gone afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="robustcert-")).resolve()
-    try:
+    """A child process in a folder of its own; it is gone afterwards."""
+    with _home(order.home) as home:
         child = Child(order, home)
         try:
             yield child
         finally:
             child.close()
+
+
+@contextmanager
+def _home(kept: Path | None) -> Iterator[Path]:
+    """The folder ``kept``, made where it is missing, or one that is gone afterwards."""
+    if kept is not None:
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield kept.resolve()
+        return
+    home = Path(tempfile.mkdtemp(prefix="robustcert-")).resolve()
+    try:
+        yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -39,13 +39,15 @@ def run_in_child(
     *,
     files: Sequence[Path] = (),
     code: Sequence[Path] = (),
+    home: Path | None = None,
     on_progress: Listener = unheard,
     cancelled: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Call ``entry(request, report, layers)`` in a fresh, confined process.
 
     The process has no environment, no network and no way to start another process; it
-    reads Python's files and ``files``, and writes to a private folder that is removed.
+    reads Python's files and ``files``, and writes to a private folder that is removed,
+    or to ``home`` alone.
 
     Args:
         entry: ``package.module:function``, imported in the child once it is confined.
@@ -53,6 +55,8 @@ def run_in_child(
         limits: what the child may use.
         files: files and folders the child may read, such as the model.
         code: folders, besides robustcert's own, from which the child may import.
+        home: the folder the child works in and may write to; it stays, and holds what
+            a stranger wrote. ``None``: a fresh one.
         on_progress: hears what the function reports, here in the parent.
         cancelled: asked about every 50 ms; ``True`` kills the child.
 
@@ -82,7 +86,7 @@ def run_in_child(
             f"The request cannot be sent to a child process ({error}).",
             remedy="Send finite numbers, texts, lists and objects.",
         ) from error
-    with running(Order(entry, request, limits, files, code)) as child:
+    with running(Order(entry, request, limits, files, code, home)) as child:
         return Watch(child, limits, on_progress, cancelled or _never).answer()
 
 

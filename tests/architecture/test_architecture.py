@@ -14,6 +14,7 @@ import robustcert
 from robustcert import errors
 from robustcert.attacks.catalogue import ATTACKS
 from robustcert.certify.registry import CERTIFIERS
+from robustcert.corruptions.registry import CORRUPTIONS
 from robustcert.cli.main import COMMANDS
 from robustcert.formats.registry import FORMATS
 from robustcert.lipschitz.registry import EFFORTS, LOWER_METHODS, UPPER_METHODS
@@ -61,8 +62,14 @@ def test_the_reading_wing_loads_no_torch(module):
 
 @pytest.mark.parametrize(
     "registry",
-    [ATTACKS, CERTIFIERS, FORMATS, LOWER_METHODS, UPPER_METHODS, MODELS, SAMPLE_SETS],
-    ids=["attacks", "certifiers", "formats", "lower", "upper", "models", "samples"],
+    [
+        *(ATTACKS, CERTIFIERS, CORRUPTIONS, FORMATS),
+        *(LOWER_METHODS, UPPER_METHODS, MODELS, SAMPLE_SETS),
+    ],
+    ids=[
+        *("attacks", "certifiers", "corruptions", "formats"),
+        *("lower", "upper", "models", "samples"),
+    ],
 )
 def test_the_readme_names_every_row_of_every_registry(registry):
     missing = [name for name in registry if f"`{name}`" not in README]

@@ -56,8 +56,8 @@ def small_report() -> RobustnessReport:
         lipschitz=bracket(),
         rows=rows,
         attacks=(
-            AttackRun("apgd_margin", 2, 160, 140, 0.5),
-            AttackRun("square", 0, 5000, 0, 1.25, unverified=1),
+            AttackRun("apgd_margin", 2, 160, 140, 0.5, attacked=7),
+            AttackRun("square", 0, 5000, 0, 1.25, unverified=1, attacked=4),
         ),
         findings=(
             Finding(
@@ -115,7 +115,7 @@ def hostile_report() -> RobustnessReport:
             )
             for row in report.rows
         ),
-        attacks=(AttackRun(HOSTILE, 1, 1, 1, 0.5),),
+        attacks=(AttackRun(HOSTILE, 1, 1, 1, 0.5, attacked=1),),
         findings=(Finding(HOSTILE, Level.WARNING, HOSTILE, HOSTILE),),
         provenance=replace(
             report.provenance,
@@ -138,9 +138,9 @@ def large_report(count: int = 400) -> RobustnessReport:
         threats=ThreatSweep(Norm.LINF, (0.025, 0.05, 0.1)),
         rows=rows,
         attacks=(
-            AttackRun("apgd_margin", 131, 48_000, 47_600, 3.5),
-            AttackRun("apgd_targeted", 12, 160_000, 158_000, 11.75),
-            AttackRun("square", 3, 1_250_000, 0, 21.0, unverified=1),
+            AttackRun("apgd_margin", 131, 48_000, 47_600, 3.5, attacked=380),
+            AttackRun("apgd_targeted", 12, 160_000, 158_000, 11.75, attacked=249),
+            AttackRun("square", 3, 1_250_000, 0, 21.0, unverified=1, attacked=64),
         ),
     )
 

@@ -13,13 +13,20 @@ from torch import nn
 from robustcert.attacks.catalogue import ATTACKS
 from robustcert.attacks.engine import run_attacks
 from robustcert.errors import UsageError
+from robustcert.graph.extract import extract
 from robustcert.models.interface import LoadedModel
 from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.report import OutputKind
 from robustcert.results.threat_model import UNIT_BOX, Box, ThreatModel, ThreatSweep
 
 COUNT = 3
-SLOW_ROWS = {"square", "autoattack"}  # 5000 queries: on two kinds of model only
+# 5000 queries: on two kinds of model only.
+SLOW_ROWS = {
+    "square",
+    "autoattack",
+    "torchattacks-square",
+    "torchattacks-autoattack",
+}
 
 
 def seeded(build):
@@ -116,6 +123,13 @@ def weights(model):
     return {} if isinstance(net, torch.jit.ScriptModule) else net.state_dict()
 
 
+def graph_of(model):
+    """Archives have one, so that attacks on the smooth twin have theirs."""
+    return (
+        extract(model) if isinstance(model.artifact, torch.jit.ScriptModule) else None
+    )
+
+
 def global_state():
     return (
         torch.get_rng_state().numpy().tobytes(),
@@ -142,7 +156,9 @@ def test_whatever_a_row_finds_is_adversarial_and_nothing_else_changes(
     inputs, labels = samples(model, box)
     state, before = global_state(), {k: v.clone() for k, v in weights(model).items()}
 
-    outcome = run_attacks(model, inputs, labels, threats, [name], seed=1)
+    outcome = run_attacks(
+        model, inputs, labels, threats, [name], seed=1, graph=graph_of(model)
+    )
 
     assert_adversarial(model, inputs, labels, threats.largest, outcome)
     assert global_state() == state
@@ -223,12 +239,12 @@ def test_a_row_is_listed_under_its_own_name(name):
 @pytest.mark.parametrize(
     ("name", "kind", "reason"),
     [
-        ("apgd-t", "a table of two classes", "needs 4 classes"),
-        ("apgd-dlr", "a table of two classes", "needs 3 classes"),
+        ("torchattacks-apgd-t", "a table of two classes", "needs 4 classes"),
+        ("torchattacks-apgd-dlr", "a table of two classes", "needs 3 classes"),
         ("difgsm", "a table of two classes", "needs pictures"),
         ("tifgsm", "pictures", "needs three channels"),
         ("onepixel", "a table of two classes", "needs pictures"),
-        ("jitter", "a table with a single logit", "single logit"),
+        ("torchattacks-jitter", "a table with a single logit", "single logit"),
     ],
 )
 def test_a_row_says_why_before_it_runs(name, kind, reason):

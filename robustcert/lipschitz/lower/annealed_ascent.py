@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustcert.graph.smooth_twin import SmoothTwin, smooth_twin
 from robustcert.lipschitz.interface import Map, Problem, required_graph
 from robustcert.lipschitz.lower.jacobian import (
     POWER_STEP_COST,
@@ -14,12 +15,10 @@ from robustcert.lipschitz.lower.jacobian import (
     inset,
     power_step,
     pushed_forward,
-    steepest_unit,
 )
 from robustcert.lipschitz.lower.schedule import Schedule, geometric
-from robustcert.lipschitz.lower.smooth_twin import SmoothTwin, smooth_twin
 from robustcert.results.norm import Norm
-from robustcert.tensors import box_diameter, lp_norms, rows_like
+from robustcert.tensors import box_diameter, lp_norms, rows_like, steepest_unit
 
 STEP_COST = 8 + POWER_STEP_COST
 """Forward passes that one step of one point is worth."""

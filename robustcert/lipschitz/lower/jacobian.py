@@ -16,7 +16,13 @@ from robustcert.lipschitz.interface import Map, Problem
 from robustcert.lipschitz.lower.claim import Pairs, require_finite
 from robustcert.results.norm import Norm
 from robustcert.results.threat_model import Box
-from robustcert.tensors import box_diameter, clip_to_box, lp_norms, rows_like
+from robustcert.tensors import (
+    box_diameter,
+    clip_to_box,
+    lp_norms,
+    rows_like,
+    steepest_unit,
+)
 
 _INSET = 1e-3  # of the box's width: how far from its walls Jacobians are taken
 _HALF_WIDTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2)  # of the box's width
@@ -135,14 +141,6 @@ def inset(points: Tensor, box: Box) -> Tensor:
     """The nearest points that have room for a short pair in the box."""
     margin = _INSET * box.width
     return points.clamp(box.low + margin, box.high - margin)
-
-
-def steepest_unit(vectors: Tensor, norm: Norm) -> Tensor:
-    """The unit vectors of ``norm`` that gain most along ``vectors``; 0 stays 0."""
-    if norm is Norm.LINF:
-        return vectors.sign()
-    lengths = lp_norms(vectors, Norm.L2).clamp(min=torch.finfo(vectors.dtype).tiny)
-    return vectors / rows_like(lengths, vectors)
 
 
 def pushed_forward(function: Map, points: Tensor, directions: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from robustcert.lipschitz.lower.jacobian import (
     joined_slopes,
     pairs_around,
     slopes_at,
-    steepest_unit,
 )
 from robustcert.lipschitz.lower.schedule import Schedule, geometric
 from robustcert.lipschitz.lower.spawn import directions, starts
@@ -23,7 +22,13 @@ from robustcert.lipschitz.lower.work import Work, affordable, claimable, forward
 from robustcert.results.bound import LowerBound
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
-from robustcert.tensors import box_diameter, clip_to_box, lp_norms, rows_like
+from robustcert.tensors import (
+    box_diameter,
+    clip_to_box,
+    lp_norms,
+    rows_like,
+    steepest_unit,
+)
 
 NAME = "pair_ascent"
 _WANTED = {

@@ -24,10 +24,9 @@ from robustcert.lipschitz.lower.jacobian import (
     inset,
     power_step,
     pushed_forward,
-    steepest_unit,
 )
 from robustcert.results.norm import Norm
-from robustcert.tensors import rows_like
+from robustcert.tensors import rows_like, steepest_unit
 
 FLIP_COST = 4 + 2 * POWER_STEP_COST
 """Forward passes that trying one flip at one point is worth."""

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from robustcert.attacks.diagnostics import model_findings, run_findings
+from robustcert.attacks.diagnostics import (
+    Headway,
+    headway,
+    model_findings,
+    run_findings,
+)
 from robustcert.attacks.engine import run_attacks
+from robustcert.attacks.interface import Target
 from robustcert.results.attack import AttackRun
 from robustcert.results.norm import Norm
 from robustcert.results.report import Level
-from robustcert.results.threat_model import ThreatSweep
+from robustcert.results.threat_model import ThreatModel, ThreatSweep
 
 
 def rules(findings):
@@ -74,6 +82,72 @@ def test_square_beating_gradient_attacks_is_called_gradient_masking(bars, wrap):
 def test_square_before_any_gradient_attack_proves_no_masking():
     runs = [AttackRun("square", 5, 100, 0, 1.0), AttackRun("pgd", 1, 10, 10, 1.0)]
     assert "gradient-masking" not in rules(run_findings(runs, samples=1000))
+
+
+def gradient_free(broken, *, name="square"):
+    return [
+        AttackRun("apgd-ce", 10, 100, 100, 1.0, attacked=90),
+        AttackRun(name, broken, 100, 0, 1.0, attacked=80),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("broken", "level"), [(1, Level.WARNING), (20, Level.WARNING), (21, Level.ERROR)]
+)
+def test_masking_is_an_error_once_the_last_attack_still_breaks_a_good_share(
+    broken, level
+):
+    (found,) = run_findings(gradient_free(broken), samples=1000)
+    assert (found.rule, found.level) == ("gradient-masking", level)
+
+
+def test_masking_that_a_later_attack_has_exhausted_is_a_warning():
+    calm = AttackRun("transfer", 0, 100, 100, 1.0, attacked=10)
+    idle = replace(calm, attacked=0)
+    for last, level in [(calm, Level.WARNING), (idle, Level.ERROR)]:
+        (found,) = run_findings([*gradient_free(300), last], samples=1000)
+        assert found.level is level
+
+
+def test_a_stand_in_that_beats_gradients_is_masking_though_it_climbs():
+    runs = [gradient_free(0)[0], AttackRun("transfer", 4, 9, 9, 1.0, attacked=80)]
+    (found,) = run_findings(runs, samples=1000)
+    assert found.rule == "gradient-masking"
+    assert "transfer climbs a stand-in and broke 4" in found.message
+
+
+@pytest.mark.parametrize(
+    ("one", "rule"),
+    [
+        (Headway(rows=10, moved=4, gained=4), "iterates-still"),
+        (Headway(rows=10, moved=9, gained=4), "loss-stalls"),
+        (Headway(rows=10, moved=9, gained=5), None),
+        (Headway(), None),
+    ],
+)
+def test_attacks_that_get_nowhere_are_named(one, rule):
+    runs = [AttackRun("apgd-ce", 0, 1, 1, 1.0), AttackRun("square", 0, 1, 0, 1.0)]
+    ways = {"apgd-ce": one, "square": Headway(rows=10)}
+    found = rules(run_findings(runs, 1000, ways))
+    assert found == ({rule} if rule else set())
+
+
+def test_one_attack_that_gets_on_speaks_for_the_gradients():
+    runs = [AttackRun("fgsm", 0, 1, 1, 1.0), AttackRun("apgd-ce", 0, 1, 1, 1.0)]
+    ways = {"fgsm": Headway(10, 10, 0), "apgd-ce": Headway(10, 10, 10)}
+    assert rules(run_findings(runs, 1000, ways)) == set()
+
+
+def test_headway_counts_who_moved_and_who_gained(bars):
+    model, inputs, labels = bars
+    target = Target(model, inputs[:3], labels[:3], ThreatModel(Norm.LINF, 0.1), 0)
+    candidates = inputs[:3].clone()
+    candidates[1:] += 0.01
+    before = torch.tensor([1.0, 1.0, 1.0])
+    after = torch.tensor([1.0, 0.5, float("nan")])
+    found = headway(target, candidates, after, before)
+    assert found == Headway(rows=3, moved=2, gained=1)
+    assert found + Headway(1, 1, 1) == Headway(4, 3, 2)
 
 
 @pytest.mark.parametrize(

@@ -117,26 +117,27 @@ def test_samples_that_are_wrong_unperturbed_are_broken_at_distance_0_without_a_q
     assert row.asked == []
 
 
-def test_only_points_neither_broken_nor_certified_are_attacked(bars, recorded):
+def test_only_points_neither_settled_nor_certified_are_attacked(bars, recorded):
     model, inputs, labels = bars
     row = recorded("pgd")
     certified = torch.zeros(len(inputs), dtype=torch.float64)
     certified[:4] = torch.tensor([0.02, 0.11, 0.2, 0.3], dtype=torch.float64)
-    epsilons = (0.11, 0.15)
-    outcome = run_attacks(
-        model,
-        inputs,
-        labels,
-        ThreatSweep(Norm.LINF, epsilons),
-        ["recorded"],
-        certified=certified,
-    )
-    small, large = (row_set(inputs, row, epsilon) for epsilon in epsilons)
-    wrong = set((outcome.margins <= 0).nonzero().flatten().tolist())
-    assert small == set(range(len(inputs))) - wrong - {1, 2, 3}
-    broken_small = {e.index for e in outcome.examples if e.distance <= 0.11}
-    assert broken_small - wrong
-    assert large == set(range(len(inputs))) - broken_small - wrong - {2, 3}
+
+    def attacked_at(*epsilons):
+        sweep = ThreatSweep(Norm.LINF, epsilons)
+        return run_attacks(
+            model, inputs, labels, sweep, ["recorded"], certified=certified
+        )
+
+    alone = attacked_at(0.15)
+    wrong = set((alone.margins <= 0).nonzero().flatten().tolist())
+    assert row_set(inputs, row, 0.15) == set(range(len(inputs))) - wrong - {2, 3}
+    row.asked.clear()
+    attacked_at(0.11, 0.15)
+    between = {e.index for e in alone.examples if e.distance > 0.11}
+    assert between
+    assert row_set(inputs, row, 0.15) == set(range(len(inputs))) - wrong - {2, 3}
+    assert row_set(inputs, row, 0.11) == between - {1, 2, 3}
 
 
 def row_set(inputs, row, epsilon):

@@ -3,16 +3,19 @@ from __future__ import annotations
 import pytest
 
 from robustcert.attacks.catalogue import ATTACKS
-from robustcert.attacks.ensemble import STRONG, tier_attacks
+from robustcert.attacks.ensemble import STRONG, tier_attacks, tier_rungs
 from robustcert.results.effort import Tier
 from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.report import OutputKind
 from robustcert.results.threat_model import ThreatModel
 
+CLASSES = pytest.mark.parametrize("classes", [2, 3, 4, 5, 10, 1000])
+BOTH_NORMS = pytest.mark.parametrize("norm", THREAT_NORMS)
+
 
 @pytest.mark.parametrize("tier", list(Tier))
-@pytest.mark.parametrize("norm", THREAT_NORMS)
-@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+@BOTH_NORMS
+@CLASSES
 def test_every_attack_of_a_tier_runs_on_every_kind_of_model(wrap, tier, norm, classes):
     kinds = [OutputKind.LOGITS] + [OutputKind.SINGLE_LOGIT] * (classes == 2)
     for output in kinds:
@@ -22,17 +25,42 @@ def test_every_attack_of_a_tier_runs_on_every_kind_of_model(wrap, tier, norm, cl
                 assert ATTACKS[name].refusal(model, ThreatModel(norm, 0.1)) is None
 
 
-def test_only_the_quick_tier_is_weak():
-    for norm in THREAT_NORMS:
-        assert not STRONG & set(tier_attacks(Tier.QUICK, norm, 10))
-        assert STRONG & set(tier_attacks(Tier.STANDARD, norm, 2))
-        assert STRONG & set(tier_attacks(Tier.THOROUGH, norm, 10))
+@BOTH_NORMS
+@CLASSES
+def test_only_the_quick_tier_is_weak(norm, classes):
+    assert not STRONG & set(tier_attacks(Tier.QUICK, norm, classes))
+    assert STRONG & set(tier_attacks(Tier.STANDARD, norm, classes))
+    assert STRONG & set(tier_attacks(Tier.THOROUGH, norm, classes))
 
 
-def test_thorough_is_standard_and_then_autoattack():
-    standard = tier_attacks(Tier.STANDARD, Norm.LINF, 10)
-    thorough = tier_attacks(Tier.THOROUGH, Norm.LINF, 10)
-    assert thorough == (*standard, "autoattack")
+@BOTH_NORMS
+@CLASSES
+def test_thorough_never_gives_up_and_does_all_that_standard_does(norm, classes):
+    standard = tier_attacks(Tier.STANDARD, norm, classes)
+    thorough = tier_rungs(Tier.THOROUGH, norm, classes)
+    # Square's 5000 queries begin like its 1000.
+    assert set(standard) - {rung.attack for rung in thorough} == {"square-short"}
+    assert "square" in {rung.attack for rung in thorough}
+    assert {rung.patience for rung in thorough} == {None}
+
+
+@BOTH_NORMS
+@pytest.mark.parametrize("tier", list(Tier))
+def test_each_tier_begins_with_an_attack_on_every_sample(tier, norm):
+    first = tier_rungs(tier, norm, 10)[0]
+    assert first.patience is None
+
+
+def test_the_attack_that_sees_through_dead_units_is_shown_every_sample():
+    rungs = {r.attack: r for r in tier_rungs(Tier.STANDARD, Norm.L2, 10)}
+    assert rungs["smooth-ascent"].patience is None
+
+
+def test_no_attack_aims_at_classes_where_there_are_but_two():
+    for tier in Tier:
+        for name in tier_attacks(tier, Norm.L2, 2):
+            assert "targeted" not in name
+            assert name != "apgd-t"
 
 
 def test_strong_attacks_are_rows_of_the_catalogue():

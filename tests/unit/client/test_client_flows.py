@@ -182,11 +182,15 @@ def test_options_become_a_request():
         effort=Effort.TIGHT,
         attacks=["apgd"],
         seconds=9.0,
+        attack_seconds=4.0,
+        attack_queries=10_000,
     )
     assert (request.samples.count, request.samples.seed) == (5, 7)
     assert (request.tier, request.effort) == (Tier.QUICK, Effort.TIGHT)
     assert request.threat_model.sweep().epsilons == (0.1, 0.2)
     assert (request.budget.seconds, request.budget.memory_mb) == (9.0, None)
+    assert request.budget.attack_seconds == 4.0
+    assert request.budget.attack_queries == 10_000
 
 
 @pytest.mark.parametrize(
@@ -195,6 +199,8 @@ def test_options_become_a_request():
         ({"count": 0}, "samples.count"),
         ({"tier": "heroic"}, "tier"),
         ({"seconds": -1.0}, "budget.seconds"),
+        ({"attack_queries": -1}, "budget.attack_queries"),
+        ({"attack_seconds": float("nan")}, "budget.attack_seconds"),
         ({"attacks": ["../x"]}, "attacks.0"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustcert.attacks.budget import Budget
 from robustcert.errors import (
     InputShapeError,
     SamplesError,
@@ -22,6 +23,9 @@ from robustcert.evaluation.request import (
     to_request,
 )
 from robustcert.evaluation.run import Surroundings, attack, certify, evaluate
+from robustcert.gate.outcome import Outcome
+from robustcert.gate.policy import policy_from
+from robustcert.gate.verdict import decide
 from robustcert.models.samples import Samples
 from robustcert.models.torchscript import load_torchscript
 from robustcert.results.certificate import Verdict
@@ -123,7 +127,7 @@ def test_long_work_tells_how_far_it_has_come():
     evaluate(linear_classifier(), points(), plan(), Surroundings(heard.append))
     stages = {progress.stage for progress in heard}
     assert {"lipschitz", "certify"} <= stages
-    assert any(stage.startswith("pgd") for stage in stages)
+    assert any(" at l2 0.6" in stage for stage in stages)
 
 
 def test_a_weak_tier_is_said_to_be_weak():
@@ -138,6 +142,46 @@ def test_findings_about_few_samples_count_all_shards(monkeypatch):
     assert len(few) == 1
     assert few[0].message.startswith("4 samples")
     assert [row.index for row in report.rows] == [0, 1, 2, 3]
+
+
+class Spread(nn.Module):
+    """Cannot be certified: its norm has no rule."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(2, 2)
+        self.norm = nn.LayerNorm(2)
+
+    def forward(self, x):
+        return self.norm(self.head(x))
+
+
+def uncertified():
+    net = Spread()
+    net.head.weight.data, net.head.bias.data = torch.eye(2), torch.zeros(2)
+    return load_torchscript(nets.scripted(net), input_shape=(2,))
+
+
+@pytest.mark.parametrize("minimum", [0.25, 0.75])
+def test_no_gate_passes_on_samples_that_a_spent_budget_left(minimum):
+    asked = plan(Norm.LINF, (0.01,), attacks=("pgd",), budget=Budget(queries=0))
+    report = evaluate(uncertified(), points(), asked)
+    assert report.curve[0].robust == 0.75
+    assert "budget-spent" in {finding.rule for finding in report.findings}
+    rule = {"metric": "robust_accuracy", "epsilon": 0.01, "min": minimum}
+    policy = {"evaluate": {"samples": "points", "norm": "linf"}, "rule": [rule]}
+    assert decide(report, policy_from(policy)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_budget_is_shared_among_the_shards(monkeypatch):
+    monkeypatch.setattr("robustcert.evaluation.shards.SIZE", 2)
+    spread = plan(Norm.LINF, (0.01,), attacks=("pgd",), budget=Budget(queries=300))
+    report = attack(uncertified(), points(), spread)
+    assert report.attacks[0].attacked == 3  # both shards: the fourth sample is wrong
+    few = plan(Norm.LINF, (0.01,), attacks=("pgd",), budget=Budget(queries=1))
+    left = attack(uncertified(), points(), few)
+    (finding,) = (f for f in left.findings if f.rule == "budget-spent")
+    assert "of 4 samples" in finding.message
 
 
 def test_samples_that_do_not_fit_are_refused():
@@ -202,8 +246,10 @@ def test_a_request_survives_the_border_of_the_child():
             seed=7,
             attacks=("pgd",),
             certifiers=("interval",),
+            budget=Budget(seconds=2.5, queries=1000),
         ),
         sample_name="mine",
         input_shape=(3, 8, 8),
+        checkpoints="kept",
     )
     assert from_request(to_request(request)) == request

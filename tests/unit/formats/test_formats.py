@@ -228,6 +228,6 @@ def test_markdown_shows_a_hostile_name_as_text_in_one_cell():
     report = replace(small_report(), attacks=hostile_report().attacks)
     (line,) = [x for x in MARKDOWN.write(report).splitlines() if "script" in x]
     unescaped = re.sub(r"\\.", "", line)
-    assert unescaped.count("|") == 5
+    assert unescaped.count("|") == 6
     assert not set("<>`[]") & set(unescaped)
     assert HOSTILE not in line

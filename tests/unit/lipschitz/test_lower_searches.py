@@ -10,6 +10,7 @@ import torch
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.graph.execute import run
+from robustcert.graph.smooth_twin import smooth_twin
 from robustcert.lipschitz.lower.activation_search import activation_search
 from robustcert.lipschitz.lower.data_jacobian import data_jacobian
 from robustcert.lipschitz.lower.hidden_layer import (
@@ -20,7 +21,6 @@ from robustcert.lipschitz.lower.hidden_layer import (
 from robustcert.lipschitz.lower.jacobian import slopes_at
 from robustcert.lipschitz.lower.jacobian_ascent import jacobian_ascent
 from robustcert.lipschitz.lower.realised import realiser
-from robustcert.lipschitz.lower.smooth_twin import smooth_twin
 from robustcert.lipschitz.lower.unit_flips import flipped
 from robustcert.lipschitz.lower.work import (
     MULTIPLY_ADDS,

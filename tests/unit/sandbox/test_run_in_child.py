@@ -275,3 +275,11 @@ def test_a_request_that_is_not_json_is_a_usage_error(value):
 def test_limits_without_sense_are_a_usage_error(wrong):
     with pytest.raises(UsageError):
         Limits(**wrong)
+
+
+def test_a_folder_of_the_caller_s_is_where_the_child_writes_and_it_stays(tmp_path):
+    home, file = tmp_path / "home", tmp_path / "file"
+    file.write_text("content")
+    for _ in range(2):  # made where it is missing, used again where it is there
+        child("works", {"file": str(file)}, files=[file], home=home)
+        assert (home / "scratch").read_text() == "scratch"

@@ -1,0 +1,1 @@
+"""Common corruptions: what inputs meet without an adversary, at five severities."""
