@@ -14,8 +14,8 @@ import robustcert
 from robustcert import errors
 from robustcert.attacks.catalogue import ATTACKS
 from robustcert.certify.registry import CERTIFIERS
-from robustcert.corruptions.registry import CORRUPTIONS
 from robustcert.cli.main import COMMANDS
+from robustcert.corruptions.registry import CORRUPTIONS
 from robustcert.formats.registry import FORMATS
 from robustcert.lipschitz.registry import EFFORTS, LOWER_METHODS, UPPER_METHODS
 from robustcert.models.builtin import MODELS, SAMPLE_SETS

@@ -105,8 +105,10 @@ class Walk:
             share = step / max(route.steps - 1, 1)
             visit = self._visit(rows, points, share, generator)
             ahead = nearest.stored(advance(visit))
-            lost = step % _HOPE == _HOPE - 1
-            points = self._roused(rows, points, ahead, lost, generator)
+            still = (ahead == points).flatten(1).all(dim=1)
+            if step % _HOPE == _HOPE - 1:
+                still = torch.ones_like(still)
+            points = self._roused(rows, ahead, still, generator)
             active = nearest.restless(rows, route.patience)
             rows, points = rows[active], points[active]
             if not len(rows):
@@ -115,20 +117,11 @@ class Walk:
             nearest.note(rows, points, self.target.model.logits(points))
 
     def _roused(
-        self,
-        rows: Tensor,
-        points: Tensor,
-        ahead: Tensor,
-        lost: bool,
-        generator: torch.Generator,
+        self, rows: Tensor, ahead: Tensor, still: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """``ahead``; anywhere in the box where a row without a find stands still.
-
-        Or, where it is ``lost``, although it moves: it circles a peak of the loss.
-        """
+        """``ahead``; anywhere in the box where a ``still`` row is without a find."""
         nearest, box = self.nearest, self.nearest.box
-        still = (ahead == points).flatten(1).all(dim=1) | lost
-        still &= nearest.distances[rows].isinf()
+        still = still & nearest.distances[rows].isinf()
         if still.any():
             noise = torch.rand(ahead.shape, generator=generator, dtype=ahead.dtype)
             ahead[still] = box.low + box.width * noise.to(ahead.device)[still]

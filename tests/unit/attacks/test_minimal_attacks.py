@@ -203,7 +203,7 @@ def plane_net(seed):
 
 @pytest.mark.parametrize(("attack", "norm"), PLAIN)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_in_the_plane_no_find_is_nearer_than_a_grid_allows_and_all_but_a_few_are_as_near(
+def test_in_the_plane_finds_are_as_near_as_a_grid_says_and_no_nearer(
     wrap, attack, norm, seed
 ):
     net = plane_net(seed)
