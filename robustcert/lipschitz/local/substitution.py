@@ -12,14 +12,13 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.grad import conv1d_input, conv2d_input
 
-from robustcert.graph.execute import apply, apply_linear
+from robustcert.graph.execute import apply
 from robustcert.graph.layers import (
     LINEAR_KINDS,
     Conv,
@@ -28,6 +27,7 @@ from robustcert.graph.layers import (
     LayerGraph,
     Linear,
 )
+from robustcert.graph.transpose import pulled_back
 from robustcert.lipschitz.local.intervals import Interval
 from robustcert.lipschitz.local.region import Region
 from robustcert.lipschitz.local.relaxation import Lines
@@ -122,7 +122,7 @@ def _through_linear(
     sizes = apply(magnitude(layer), [known.bounds[i].size for i in layer.inputs])
     roundings = layer.size + _terms_back(layer, sources[0])
     _blur(forms, coefficients, sizes, roundings)
-    pulled = _pulled_back(layer, coefficients, zeros)
+    pulled = pulled_back(layer, coefficients, [source.shape for source in sources])
     for source, back in zip(layer.inputs, pulled, strict=True):
         _join(known, source, back, forms)
 
@@ -196,52 +196,3 @@ def _terms_back(layer: Layer, source: Layer) -> int:
     if isinstance(layer, Linear | Conv):
         return layer.weight.numel() // layer.weight.shape[1] + 4
     return terms(layer, source.shape) + 4
-
-
-def _pulled_back(
-    layer: Layer, coefficients: Tensor, zeros: list[Tensor]
-) -> tuple[Tensor, ...]:
-    """The layer's transpose applied to the coefficients, one tensor an input."""
-    match layer:
-        case Linear():
-            return (coefficients @ layer.weight,)
-        case Conv():
-            return (_pulled_through_conv(layer, coefficients, zeros[0]),)
-        case _:
-            return _pulled_by_gradient(layer, coefficients, zeros)
-
-
-def _pulled_through_conv(layer: Conv, coefficients: Tensor, zero: Tensor) -> Tensor:
-    sizes = [
-        before + size + after
-        for size, (before, after) in zip(zero.shape[2:], layer.padding, strict=True)
-    ]
-    shape = [len(coefficients), zero.shape[1], *sizes]
-    pull: Callable[..., Tensor] = (
-        conv1d_input if layer.weight.ndim == 3 else conv2d_input
-    )
-    padded = pull(
-        shape,
-        layer.weight,
-        coefficients,
-        layer.stride,
-        0,
-        layer.dilation,
-        layer.groups,
-    )
-    for dim, (before, _) in enumerate(layer.padding):
-        padded = padded.narrow(dim + 2, before, zero.shape[dim + 2])
-    return padded
-
-
-def _pulled_by_gradient(
-    layer: Layer, coefficients: Tensor, zeros: list[Tensor]
-) -> tuple[Tensor, ...]:
-    with torch.enable_grad():
-        leaves = [
-            zero.expand(len(coefficients), *zero.shape[1:]).clone().requires_grad_()
-            for zero in zeros
-        ]
-        values = apply_linear(layer, leaves)
-        gradients = torch.autograd.grad(values, leaves, coefficients)
-    return tuple(gradients)
