@@ -86,6 +86,7 @@ def child_request(order: WorkOrder) -> dict[str, Any]:
         seed=asked.samples.seed,
         attacks=tuple(asked.attacks),
         certifiers=tuple(asked.certifiers),
+        certify_seconds=asked.budget.certify_seconds,
         budget=Budget(asked.budget.attack_seconds, asked.budget.attack_queries),
     )
     request = EvaluationRequest(
@@ -94,6 +95,7 @@ def child_request(order: WorkOrder) -> dict[str, Any]:
         plan=plan,
         sample_name=order.samples_name,
         checkpoints=str(order.folder),
+        seconds=order.seconds,
     )
     return to_request(request)
 

@@ -112,7 +112,7 @@ class ArchiveError(UnreadableInputError):
 class ModelLoadError(UnreadableInputError):
     """The model cannot be loaded, or fails on an input of its shape."""
 
-    remedy = "Check that the model runs on one sample after torch.jit.load."
+    remedy = "Check that the model runs on one sample after it is loaded again."
     title = "The model cannot be used"
 
 

@@ -9,7 +9,10 @@ from robustcert.archive import (
     code_rules,
     code_text,
     directory,
+    exported_layout,
+    exported_scan,
     layout,
+    onnx_scan,
     recognise,
     wording,
 )
@@ -33,7 +36,8 @@ def inspect(data: bytes, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveRepor
         limits: caps, each checked before the work it bounds.
 
     Returns:
-        What the file holds; it is a TorchScript archive that classifiers may be.
+        What the file holds; it is a model that classifiers may be, of the format it
+        names.
 
     Raises:
         ArchiveError: the file is something else, is damaged, or does more than a
@@ -45,8 +49,18 @@ def inspect(data: bytes, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveRepor
             "read.",
             remedy=wording.SMALLER,
         )
+    if recognise.is_onnx(data):
+        return onnx_scan.scanned(data, limits)
     recognise.refuse_other_formats(data)
     root, members = layout.members(directory.entries(data, limits.members))
+    if exported_layout.is_exported(member.name for member in members):
+        return exported_scan.inspect_exported(data, limits)
+    return _torchscript(data, root, members, limits)
+
+
+def _torchscript(
+    data: bytes, root: str, members: tuple[Member, ...], limits: ArchiveLimits
+) -> ArchiveReport:
     recognise.refuse_other_archives({member.name for member in members})
     layout.refuse_foreign(members)
     _refuse_total(members, limits)

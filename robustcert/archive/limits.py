@@ -21,6 +21,7 @@ class ArchiveLimits:
         line_length: characters in a line of code.
         lines: in all the code.
         bracket_depth: nesting of brackets in the code.
+        fields: of all messages in an ONNX file.
     """
 
     size_bytes: int = 1024 * MIB
@@ -32,6 +33,7 @@ class ArchiveLimits:
     line_length: int = 2**15
     lines: int = 50_000
     bracket_depth: int = 64
+    fields: int = 200_000
 
 
 DEFAULT_LIMITS = ArchiveLimits()

@@ -1,4 +1,4 @@
-"""What a file that is no TorchScript archive probably is, and what to do about it."""
+"""What kind of model a file is, by its bytes; what to do about those we do not read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ PICKLE_PROTOCOLS = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 # Tags of the first two fields of an ONNX ModelProto: ir_version, then another field.
-ONNX_FIRST_TAG = 0x08
+ONNX_FIRST_TAG = b"\x08"
 ONNX_SECOND_TAGS = frozenset((0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2))
 ONNX_VERSIONS = range(1, 32)
+
+
+def is_onnx(data: bytes) -> bool:
+    """Whether the file begins like an ONNX model, which has no magic number."""
+    version = data[1:2] and data[1] in ONNX_VERSIONS
+    second = data[2:3] and data[2] in ONNX_SECOND_TAGS
+    return data[:1] == ONNX_FIRST_TAG and bool(version and second)
 
 
 def refuse_other_formats(data: bytes) -> None:
@@ -29,11 +36,6 @@ def refuse_other_formats(data: bytes) -> None:
         return
     if data.startswith(PICKLE_PROTOCOLS):
         raise _eager("a pickle, as older versions of torch.save write it,")
-    if _looks_like_onnx(data):
-        raise ArchiveError(
-            "The file is an ONNX model, which this version does not yet read.",
-            remedy=wording.EXPORT_TORCHSCRIPT,
-        )
     if data.startswith(COMPRESSED):
         raise ArchiveError(
             "The file is compressed.", remedy="Unpack it and send the model itself."
@@ -44,7 +46,7 @@ def refuse_other_formats(data: bytes) -> None:
             remedy="Load the weights into the PyTorch model. " + wording.SCRIPT,
         )
     raise ArchiveError(
-        "The file is not a TorchScript archive, nor a model format we recognise.",
+        "The file is not a TorchScript archive, nor another model format we know.",
         remedy=wording.SCRIPT,
     )
 
@@ -58,12 +60,6 @@ def refuse_other_archives(names: Collection[str]) -> None:
     Raises:
         ArchiveError: with the remedy that fits the format.
     """
-    if "archive_format" in names or "serialized_exported_program.json" in names:
-        raise ArchiveError(
-            "The file is a torch.export program (.pt2), which this version does not "
-            "yet read.",
-            remedy=wording.EXPORT_TORCHSCRIPT,
-        )
     if "bytecode.pkl" in names:
         raise ArchiveError(
             "The file was saved for PyTorch's mobile interpreter.",
@@ -84,9 +80,3 @@ def _eager(what: str) -> ArchiveError:
         remedy="Build the model in Python, load the weights, then script or trace it: "
         + wording.SCRIPT,
     )
-
-
-def _looks_like_onnx(data: bytes) -> bool:
-    version = data[1:2] and data[1] in ONNX_VERSIONS
-    second = data[2:3] and data[2] in ONNX_SECOND_TAGS
-    return data[0] == ONNX_FIRST_TAG and bool(version and second)

@@ -29,14 +29,14 @@ class ArchiveReport:
     """A model file that the scan accepts.
 
     Attributes:
-        format: ``torchscript``.
-        root: the archive's one top folder.
+        format: ``torchscript``, ``torch.export`` or ``onnx``.
+        root: the archive's one top folder; empty for ONNX, which is no archive.
         members: every file in it, in the archive's order.
         size: bytes of the whole file.
         code_size: bytes of TorchScript code, inflated.
-        version: of the TorchScript file format.
+        version: of the format, or of ONNX's operators.
         classes: number of classes and functions the code defines.
-        tensors: number of stored tensors' storages.
+        tensors: number of stored tensors' storages, or of ONNX's tensors.
     """
 
     format: str

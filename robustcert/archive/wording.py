@@ -7,14 +7,17 @@ SCRIPT = (
     "or with torch.jit.trace(model.eval(), example) in place of script."
 )
 SEND_AGAIN = "Check that the file is whole, and send it again."
-SAVE_AGAIN = "Save the model again with torch.jit.save, and do not repack the file."
+SAVE_AGAIN = (
+    "Save the model again with torch.jit.save or torch.export.save, and do not repack "
+    "the file."
+)
 SMALLER = "Export a smaller model, or raise the limit where you run robustcert."
 PLAIN_FORWARD = (
     "Leave this out of forward(): export only the computation from inputs to logits."
 )
-EXPORT_TORCHSCRIPT = (
-    "Export the model to TorchScript: "
-    "torch.jit.save(torch.jit.script(model.eval()), FILE)."
+STANDARD_ONNX = (
+    "Export the model with its weights inside the file: torch.onnx.export(model.eval(),"
+    " (example,), FILE, external_data=False); or save it as TorchScript."
 )
 
 

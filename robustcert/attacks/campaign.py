@@ -94,8 +94,7 @@ class Campaign:
         patient = min(PATIENT_CHUNK, chunk_size(self.model.input_shape))
         first = len(self.tallies)
         self.tallies += [
-            Tally(attack, Patience(None if chunks is None else chunks * patient))
-            for attack, chunks in attacks
+            Tally(attack, Patience(chunks, patient)) for attack, chunks in attacks
         ]
         self.ledger.reopen()
         for threat in reversed(tuple(threats)):
@@ -145,7 +144,7 @@ class Campaign:
         goal = level.goal(tally.attack)
         stage = f"{tally.attack.name} at {threat.norm.word} {goal.epsilon:g}"
         size, done = chunk_size(self.model.input_shape), 0
-        if tally.patience.full is not None:
+        if tally.patience.chunks is not None:
             size = min(size, PATIENT_CHUNK)
         while done < len(rows) and not tally.patience.ended:
             self.cut = self.cut or not self._affordable()

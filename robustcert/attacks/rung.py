@@ -43,40 +43,55 @@ def rungs_of(attacks: Iterable[Rung | str]) -> tuple[Rung, ...]:
 class Patience:
     """How many more samples a rung attacks without a break.
 
-    Over several radii a rung that gave up has half its patience at the next one, and
-    all of it again once it breaks something. So all radii together never cost it more
-    than twice its patience in vain, however many there are.
+    Over several radii a rung that gave up has a quarter of its patience at the next
+    one, none where that was in vain too, and all of it once it breaks something. A
+    probe, whose patience is one chunk, ends after two radii in vain, however few
+    samples they had: a few cost nearly as much time as a chunk.
 
     Attributes:
-        full: samples attacked in a row without a break; ``None``: any number.
-        granted: the same at the radius at hand.
+        chunks: attacked in a row without a break; ``None``: any number.
+        size: samples a chunk.
+        granted: samples attacked in a row without a break at the radius at hand.
         vain: attacked in a row without a break so far.
+        radii: in a row at which it attacked something and broke nothing.
     """
 
-    full: int | None
+    chunks: int | None
+    size: int
     granted: int = field(init=False)
     vain: int = field(init=False, default=0)
+    radii: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.granted = self.full or 0
+        self.granted = self._all
+
+    @property
+    def _all(self) -> int:
+        return 0 if self.chunks is None else self.chunks * self.size
 
     @property
     def ended(self) -> bool:
         """Whether the rung has given up at this radius."""
-        return self.full is not None and self.vain >= self.granted
+        return self.chunks is not None and self.vain >= self.granted
 
     def next_chunk(self, size: int) -> int:
         """How many samples to attack at once, ``size`` at most."""
-        return size if self.full is None else min(size, self.granted - self.vain)
+        return size if self.chunks is None else min(size, self.granted - self.vain)
 
     def saw(self, samples: int, broken: int) -> None:
         """Take note of a chunk."""
         if broken:
-            self.granted, self.vain = self.full or 0, 0
+            self.granted, self.vain, self.radii = self._all, 0, 0
         else:
             self.vain += samples
 
     def enter(self) -> None:
         """Begin at the next radius."""
-        if self.ended:
-            self.granted, self.vain = self.granted // 2, 0
+        if self.chunks is None:
+            return
+        self.radii += self.vain > 0
+        if self.chunks == 1 and self.radii > 1:
+            self.granted, self.vain = 0, 0
+        elif self.ended:
+            again = self.granted == self._all
+            self.granted, self.vain = self.granted // 4 if again else 0, 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from robustcert.graph.layers import LayerGraph
@@ -34,24 +37,72 @@ class CertificationTask:
     box: Box
     slack: Tensor
 
-    def rows(self, start: int, stop: int) -> CertificationTask:
-        """The same task for samples ``start`` to ``stop``."""
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.labels)
+
+    def subset(self, rows: Tensor) -> CertificationTask:
+        """The same task for ``rows``: positions ``(M,)`` or a mask ``(N,)``."""
         return CertificationTask(
             self.graph,
-            self.inputs[start:stop],
-            self.labels[start:stop],
+            self.inputs[rows],
+            self.labels[rows],
             self.norm,
             self.box,
-            self.slack[start:stop],
+            self.slack[rows],
         )
 
+    def rows(self, start: int, stop: int) -> CertificationTask:
+        """The same task for samples ``start`` to ``stop``."""
+        return self.subset(torch.arange(start, min(stop, len(self))))
 
-Certifier = Callable[[CertificationTask], Tensor]
-"""Certified radii ``(N,)`` float64, >= 0, finite; 0 where nothing is proved."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proof:
+    """What a certifier says about one ball around each of N samples.
+
+    Attributes:
+        proved: ``(N,)`` bool: no input in the ball and the box is classified otherwise.
+        suspects: by row, ``(*shape)`` float64: an input of the ball that seems to be
+            classified otherwise. Nothing until it is verified on the model itself.
+    """
+
+    proved: Tensor
+    suspects: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+class Certifier(Protocol):
+    """A method, ready for one model and one norm.
+
+    Both methods may raise :class:`~robustcert.errors.UnsupportedLayerError`, which
+    names the layer without a rule.
+    """
+
+    def prove(
+        self, task: CertificationTask, radii: Tensor, seconds: float = math.inf
+    ) -> Proof:
+        """Whether each sample keeps its class within its radius.
+
+        Args:
+            task: N samples, classified as labelled.
+            radii: ``(N,)`` float64, finite, >= 0, in input units.
+            seconds: a sample; a method that could go on for ever stops there.
+        """
+        ...
+
+    def radii(self, task: CertificationTask, most: Tensor) -> Tensor:
+        """Certified radii ``(N,)`` float64, finite, >= 0; 0 where nothing is proved.
+
+        Args:
+            task: N samples, classified as labelled.
+            most: ``(N,)`` float64: more than this need not be looked for.
+        """
+        ...
+
 
 Preparation = Callable[[LayerGraph, Norm], Certifier]
 """Does what depends on the model alone, once, and gives the certifier.
 
-Either may raise :class:`~robustcert.errors.UnsupportedLayerError`, which names the
-layer without a rule.
+It may raise :class:`~robustcert.errors.UnsupportedLayerError`, which names the layer
+without a rule.
 """

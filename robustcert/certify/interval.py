@@ -1,4 +1,4 @@
-"""Interval bound propagation: radii by bisection, rounded towards safety.
+"""Interval bound propagation, rounded towards safety.
 
 Reference:
     Gowal et al. On the Effectiveness of Interval Bound Propagation for Training
@@ -7,10 +7,13 @@ Reference:
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from robustcert.certify.interface import CertificationTask, Certifier
+from robustcert.certify.interface import CertificationTask, Certifier, Proof
 from robustcert.certify.interval_rules import (
     Interval,
     ball_range,
@@ -19,6 +22,7 @@ from robustcert.certify.interval_rules import (
     propagate,
     row_range,
 )
+from robustcert.certify.radius import ByBisection
 from robustcert.graph.fold import folded
 from robustcert.graph.layers import (
     Conv,
@@ -29,28 +33,44 @@ from robustcert.graph.layers import (
     Reshape,
 )
 from robustcert.results.norm import Norm
-from robustcert.tensors import box_diameter, rows_like
+from robustcert.tensors import rows_like
 
-HALVINGS = 30
 CHUNK = 64
+"""Samples that are propagated together."""
 
 
-def interval(graph: LayerGraph, _: Norm) -> Certifier:
-    """The largest radius at which the label's logit provably stays above all others.
+@dataclass(frozen=True, slots=True, eq=False)
+class IntervalCertifier(ByBisection):
+    """Proves that the label's logit stays above all others.
 
     The last layer is taken together with the margins: bounds are on ``f_y - f_k``, not
     on the logits one by one.
+
+    Attributes:
+        graph: folded, float64.
     """
-    simple = folded(graph)
 
-    def certifier(task: CertificationTask) -> Tensor:
-        parts = [
-            _radii(task.rows(start, start + CHUNK), simple)
-            for start in range(0, len(task.inputs), CHUNK)
-        ]
-        return torch.cat(parts)
+    graph: LayerGraph
 
-    return certifier
+    def prove(
+        self,
+        task: CertificationTask,
+        radii: Tensor,
+        seconds: float = math.inf,  # noqa: ARG002 - it takes a few passes whatever the ball
+    ) -> Proof:
+        """See :meth:`robustcert.certify.interface.Certifier.prove`."""
+        parts = [torch.zeros(0, dtype=torch.bool)]
+        with torch.no_grad():
+            for start in range(0, len(task), CHUNK):
+                part = task.rows(start, start + CHUNK)
+                bounds = margin_bounds(part, self.graph, radii[start : start + CHUNK])
+                parts.append(bounds > part.slack)
+        return Proof(torch.cat(parts))
+
+
+def interval(graph: LayerGraph, _: Norm) -> Certifier:
+    """The certifier for one model; it serves every norm."""
+    return IntervalCertifier(folded(graph))
 
 
 def margin_bounds(task: CertificationTask, graph: LayerGraph, radii: Tensor) -> Tensor:
@@ -71,22 +91,6 @@ def margin_bounds(task: CertificationTask, graph: LayerGraph, radii: Tensor) -> 
     if isinstance(last, Linear) and last.size > 1 and len(last.inputs) == 1:
         return _last_linear(last, graph, intervals, task, radii)
     return _from_logits(_step(last, graph, intervals, task, radii), task.labels)
-
-
-def _radii(task: CertificationTask, graph: LayerGraph) -> Tensor:
-    cap = box_diameter(task.box, task.inputs[0].numel(), task.norm)
-
-    def proved(radii: Tensor) -> Tensor:
-        return margin_bounds(task, graph, radii) > task.slack
-
-    low = torch.zeros(len(task.inputs), dtype=torch.float64)
-    high = torch.full_like(low, cap)
-    low = torch.where(proved(high), high, low)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2.0
-        good = proved(middle)
-        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
-    return torch.where(proved(low), low, torch.zeros_like(low))
 
 
 def _step(

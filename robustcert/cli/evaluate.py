@@ -24,7 +24,8 @@ def evaluate(
     tier: options.TierOption = Tier.STANDARD,
     effort: options.EffortOption = Effort.FAST,
     attack: options.Attacks = None,
-    method: options.Method = "auto",
+    certifiers: options.Certifiers = None,
+    certify_seconds: options.CertifySeconds = None,
     seed: options.Seed = 0,
     box: options.BoxEnds = options.UNIT_ENDS,
     input_shape: options.InputShape = None,
@@ -46,11 +47,19 @@ def evaluate(
         effort=effort,
         seed=seed,
         attacks=tuple(attack or ()),
-        certifiers=options.methods(method),
+        certifiers=options.certifiers(certifiers),
+        certify_seconds=certify_seconds,
         budget=Budget(attack_seconds, attack_queries),
     )
-    request = options.request(model, samples, plan, input_shape, checkpoints)
     budget = options.Budget(seconds, memory_mb, trust_model)
+    request = options.request(
+        model,
+        samples,
+        plan,
+        input_shape,
+        checkpoints,
+        budget.limit,
+    )
     document = run_locally("evaluate", to_request(request), budget)
     write_json(document, json)
     report = from_document(document)

@@ -50,8 +50,14 @@ def gate(
 ) -> None:
     """Evaluate a model as a policy says, and judge it by the policy's rules."""
     rules = read_policy(policy)
-    request = options.request(model, rules.subject.samples, _plan(rules), input_shape)
     budget = options.Budget(seconds, memory_mb, trust_model)
+    request = options.request(
+        model,
+        rules.subject.samples,
+        _plan(rules),
+        input_shape,
+        seconds=budget.limit,
+    )
     document = run_locally("evaluate", to_request(request), budget)
     report = from_document(document)
     verdict = decide(report, rules)
@@ -80,4 +86,6 @@ def _plan(policy: Policy) -> EvaluationPlan:
         tier=subject.tier,
         effort=subject.effort,
         seed=subject.seed,
+        certifiers=subject.certifiers,
+        certify_seconds=subject.certify_seconds,
     )

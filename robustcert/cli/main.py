@@ -18,6 +18,7 @@ from robustcert.cli.lipschitz import lipschitz
 from robustcert.cli.remote import submit, wait
 from robustcert.cli.robustbench import robustbench
 from robustcert.cli.serve import serve
+from robustcert.cli.smooth import smooth
 from robustcert.cli.verify import verify
 from robustcert.errors import EvaluationError, RobustCertError, UsageError
 
@@ -35,6 +36,7 @@ COMMANDS = (
     attack,
     certify,
     corruptions,
+    smooth,
     gate,
     robustbench,
     submit,

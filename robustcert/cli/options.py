@@ -14,15 +14,18 @@ from robustcert.evaluation.local import DEFAULT_MEMORY_MB, DEFAULT_SECONDS
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.request import EvaluationRequest
 from robustcert.models.builtin import MODELS, SAMPLE_SETS
-from robustcert.results.effort import Effort, Tier
+from robustcert.results.effort import CERTIFY_SECONDS, Effort, Tier
 from robustcert.results.norm import norm_from_word
 from robustcert.results.threat_model import UNIT_BOX, Box, ThreatSweep
+
+_by_effort = ", ".join(f"{seconds:g}" for seconds in CERTIFY_SECONDS.values())
 
 Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help=f"TorchScript file, or a built-in model: {', '.join(MODELS)}.",
+        help="TorchScript, torch.export (.pt2) or ONNX file, or a built-in model: "
+        f"{', '.join(MODELS)}.",
     ),
 ]
 SamplesName = Annotated[
@@ -47,14 +50,30 @@ Count = Annotated[
 ]
 TierOption = Annotated[Tier, typer.Option("--tier", help="How hard the attacks try.")]
 EffortOption = Annotated[
-    Effort, typer.Option("--effort", help="How hard the Lipschitz bounds try.")
+    Effort,
+    typer.Option("--effort", help="How hard Lipschitz bounds and certifiers try."),
 ]
 Attacks = Annotated[
     list[str] | None,
     typer.Option("--attack", metavar="NAME", help="Attack to run instead of a tier."),
 ]
-Method = Annotated[
-    str, typer.Option("--method", metavar="auto|NAME", help="Certifier; auto: all.")
+Certifiers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--certifiers",
+        metavar="auto|NAME,...",
+        help="Certifiers; may be repeated. auto: all that apply, cheapest first.",
+    ),
+]
+CertifySeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--certify-seconds",
+        metavar="T",
+        min=0.0,
+        help="Certifiers' time for each sample that cheap ones and attacks leave "
+        f"open; by effort: {_by_effort}.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Seed.")]
 BoxEnds = Annotated[
@@ -66,7 +85,8 @@ InputShape = Annotated[
     typer.Option(
         "--input-shape",
         metavar="C,H,W",
-        help="Shape of one input, where it cannot be found.",
+        help="Shape of one input, where it cannot be found; an ONNX file of another "
+        "shape is given its numbers row by row.",
     ),
 ]
 JsonFile = Annotated[
@@ -121,6 +141,7 @@ Checkpoints = Annotated[
 
 LONGEST = DEFAULT_SECONDS
 LARGEST_MB = DEFAULT_MEMORY_MB
+AUTO = "auto"
 UNIT_ENDS = (UNIT_BOX.low, UNIT_BOX.high)
 
 
@@ -131,6 +152,11 @@ class Budget:
     seconds: float
     memory_mb: int
     trust_model: bool
+
+    @property
+    def limit(self) -> float | None:
+        """The time limit; work on a trusted model has none."""
+        return None if self.trust_model else self.seconds
 
 
 def shape_from_words(words: str | None) -> tuple[int, ...] | None:
@@ -161,6 +187,7 @@ def request(
     plan: EvaluationPlan,
     input_shape: str | None,
     checkpoints: Path | None = None,
+    seconds: float | None = None,
 ) -> EvaluationRequest:
     """A request about local files."""
     return EvaluationRequest(
@@ -169,15 +196,22 @@ def request(
         plan,
         input_shape=shape_from_words(input_shape),
         checkpoints="" if checkpoints is None else str(checkpoints),
+        seconds=seconds,
     )
 
 
-def methods(name: str) -> tuple[str, ...]:
-    """The certifiers that ``--method`` names; none means all.
+def certifiers(words: list[str] | None) -> tuple[str, ...]:
+    """The certifiers that ``--certifiers`` names; none means all that apply.
 
     Raises:
-        UnknownNameError: the name is empty.
+        UnknownNameError: a name is empty, or stands beside auto.
     """
-    if not name:
-        raise UnknownNameError("the certifier has no name", remedy="Use auto.")
-    return () if name == "auto" else (name,)
+    names = [name.strip() for word in words or () for name in word.split(",")]
+    if names in ([], [AUTO]):
+        return ()
+    if "" in names or AUTO in names:
+        raise UnknownNameError(
+            f"{', '.join(names)!r} names no certifiers",
+            remedy="Give auto alone, or names separated by commas.",
+        )
+    return tuple(dict.fromkeys(names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +12,13 @@ Document = Mapping[str, Any]
 
 
 def print_summary(document: Document, console: Console) -> None:
-    """Print every part the document has: bracket, accuracy, attacks, findings."""
+    """Print the parts the document has: bracket, accuracy, certifiers, findings."""
     if "lipschitz" in document:
         _print_bracket(document["lipschitz"], console)
     if "accuracy" in document:
         _print_accuracy(document, console)
+    if document.get("certifiers"):
+        _print_certifiers(document["certifiers"], console)
     for finding in document.get("findings", ()):
         console.print(f"{finding['level']}: {finding['message']}")
         console.print(f"  remedy: {finding['remedy']}")
@@ -60,4 +62,13 @@ def _print_accuracy(document: Document, console: Console) -> None:
             f"{point['certified']:.4f}",
             f"{point['robust']:.4f}",
         )
+    console.print(table)
+
+
+def _print_certifiers(runs: Sequence[Document], console: Console) -> None:
+    head = ("certifier", "samples", "proved", "broken", "seconds")
+    table = Table(*head, box=None, pad_edge=False)
+    for run in runs:
+        counts = (str(run[key]) for key in ("samples", "proved", "broken"))
+        table.add_row(run["name"], *counts, f"{run['seconds']:.2f}")
     console.print(table)

@@ -116,7 +116,7 @@ class AsyncClient:
         """Upload, submit, wait, and fetch the report document.
 
         Args:
-            model: a TorchScript file or its bytes.
+            model: a TorchScript, .pt2 or ONNX file or its bytes.
             samples: an .npz file, its bytes, or a set's id or built-in name.
             norm: ``l2`` or ``linf``.
             epsilons: radii, in input units.

@@ -51,6 +51,7 @@ def evaluation_request(
             "memory_mb": options.get("memory_mb"),
             "attack_seconds": options.get("attack_seconds"),
             "attack_queries": options.get("attack_queries"),
+            "certify_seconds": options.get("certify_seconds"),
         },
         "tier": options.get("tier", Tier.STANDARD),
         "effort": options.get("effort", Effort.FAST),

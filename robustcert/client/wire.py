@@ -152,7 +152,8 @@ class Budget(Wire):
 
     Beyond ``seconds`` or ``memory_mb`` an evaluation fails. Beyond ``attack_seconds``
     or ``attack_queries`` (null: no limit) no further attack starts, and the report says
-    what was left.
+    what was left. ``certify_seconds`` is for each sample, and stays clear of
+    ``seconds``.
     """
 
     seconds: Annotated[FiniteFloat, Field(gt=0.0)] | None = None
@@ -162,6 +163,11 @@ class Budget(Wire):
     )
     attack_queries: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="forward and backward passes, counted per sample"
+    )
+    certify_seconds: Annotated[FiniteFloat, Field(ge=0.0)] | None = Field(
+        default=None,
+        description="certifiers' time for each sample that cheap ones and attacks "
+        "leave open; null: the effort's",
     )
 
 

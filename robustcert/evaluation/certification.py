@@ -1,124 +1,118 @@
-"""The best certified radius of each sample, over all certifiers asked for."""
+"""What certifiers do for the samples of a shard, from the cheap to the dear.
+
+Before the attacks each cheap certifier looks at the epsilons asked for, so that what it
+proves is not attacked. After them the dear ones look at what is still open. At last the
+certified radius of each sample is moved up towards its adversarial distance.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from robustcert.certify.interface import CertificationTask, Certifier
-from robustcert.certify.registry import CERTIFIERS
-from robustcert.errors import UnknownNameError, UnsupportedLayerError
-from robustcert.evaluation.subject import Subject
-from robustcert.results.norm import Norm
-from robustcert.results.report import Finding, Level
+from robustcert.certify.radius import RETREATS, STEPS, apart, halfway
+from robustcert.certify.registry import AT_ONCE, DEAR, FREE
+from robustcert.evaluation.allowance import Allowance
+from robustcert.evaluation.judging import Bench
+from robustcert.results.threat_model import ThreatSweep
+from robustcert.tensors import box_diameter
+
+RADIUS_STEPS = 8
+"""Of the bisection of a radius, by one certifier; one more judgement follows, alone.
+Sides a factor of 2 apart come to 1 %, of 16 apart to 2 %. Certifiers whose time does
+not count take more."""
+
+PORTION = 0.25
+"""Of the time that is left to a radius, for one step that may not succeed."""
+
+RESOLUTION = 1.01
+"""Sides whose ratio is below this are not told apart. A certifier that cannot prove so
+much more than what is known is not asked further."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Radii:
-    """The outcome of all certifiers.
+def certify_cheaply(bench: Bench, threats: ThreatSweep) -> None:
+    """One look of each cheap certifier, at each epsilon that is still open.
 
-    Attributes:
-        radius: ``(N,)`` float64; 0 where nothing is proved.
-        method: the certifier behind each radius, ``None`` where it is 0.
-        findings: certifiers that refused.
+    Their radii come first where they cost no more than a verdict.
     """
+    rows = (bench.standing.distance > 0.0).nonzero().flatten()
+    for name in bench.names:
+        if name in AT_ONCE and len(rows):
+            radii = bench.radii_at_once(name, rows)
+            bench.standing.certify(rows, radii, name)
+    cheap = [name for name in bench.names if name not in DEAR | AT_ONCE]
+    _climb(bench, cheap, threats)
 
-    radius: Tensor
-    method: tuple[str | None, ...]
-    findings: tuple[Finding, ...]
+
+def settle(bench: Bench, threats: ThreatSweep, allowance: Allowance) -> None:
+    """The dear certifiers where nothing is known yet, smallest epsilon first."""
+    bench.grant(allowance.verdict)
+    _climb(bench, [name for name in bench.names if name in DEAR], threats)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadyCertifiers:
-    """Certifiers that have done what depends on the model alone.
+def widen(bench: Bench, threats: ThreatSweep, allowance: Allowance) -> None:
+    """Move certified radii up towards adversarial distances, while time is left.
 
-    Attributes:
-        norm: of their radii.
-        ready: by name, cheapest first.
-        refused: a finding for each that has no rule for a layer.
+    Each certifier goes on where cheaper ones have stopped, if it gets any further at
+    all: one look a little above what is known tells.
     """
-
-    norm: Norm
-    ready: dict[str, Certifier] = field(default_factory=dict)
-    refused: tuple[Finding, ...] = ()
-
-
-def unproved(count: int) -> Radii:
-    """Radii of ``count`` samples about which nothing was proved."""
-    return Radii(torch.zeros(count, dtype=torch.float64), (None,) * count, ())
+    bench.grant(allowance.radius, PORTION)
+    for name in bench.names:
+        if name in allowance.radius_by and name not in AT_ONCE:
+            steps = STEPS if name in FREE else RADIUS_STEPS
+            _bisect(bench, name, _ends(bench, name, threats), steps)
 
 
-def certifier_names(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The certifiers to run; none asked for means all.
+def _climb(bench: Bench, names: Sequence[str], threats: ThreatSweep) -> None:
+    word = threats.norm.word
+    for epsilon in (one for one in threats.epsilons if one > 0.0):
+        for name in names:
+            rows = bench.standing.open_at(epsilon)
+            radii = torch.full((len(rows),), epsilon, dtype=torch.float64)
+            stage = f"{name} at {word} {epsilon:g}"
+            proved = bench.judge(name, rows, radii, stage)
+            bench.standing.certify(rows[proved], radii[proved], name)
 
-    Raises:
-        UnknownNameError: a name is not in the registry.
+
+def _ends(bench: Bench, name: str, threats: ThreatSweep) -> Tensor:
+    """``(N,)`` how far a certifier need look: where it failed, or an example is known.
+
+    Where none is, the largest epsilon is the end, but for certifiers whose time does
+    not count.
     """
-    for name in asked:
-        if name not in CERTIFIERS:
-            raise UnknownNameError(
-                f"no certifier is called {name!r}",
-                remedy=f"Choose among: {', '.join(CERTIFIERS)}.",
-            )
-    return asked or tuple(CERTIFIERS)
+    task = bench.task
+    widest = box_diameter(task.box, task.inputs[:1].numel(), task.norm)
+    last = widest if name in FREE else min(widest, threats.largest.epsilon)
+    known = bench.standing.distance
+    ends = known.where(known.isfinite(), torch.full_like(known, last))
+    return ends.minimum(bench.account(name).failed)
 
 
-def ready_certifiers(
-    subject: Subject, norm: Norm, asked: tuple[str, ...]
-) -> ReadyCertifiers:
-    """The certifiers asked for, prepared for the subject's model.
-
-    Raises:
-        UnknownNameError: a name is not in the registry.
-    """
-    names = certifier_names(asked)
-    if subject.read.graph is None:
-        return ReadyCertifiers(norm)
-    ready: dict[str, Certifier] = {}
-    refused: list[Finding] = []
-    for name in names:
-        try:
-            ready[name] = CERTIFIERS[name](subject.read.graph, norm)
-        except UnsupportedLayerError as error:
-            refused.append(_refused(name, error))
-    return ReadyCertifiers(norm, ready, tuple(refused))
+def _bisect(bench: Bench, name: str, most: Tensor, steps: int) -> None:
+    """Bisect between both sides with one certifier."""
+    low, high = bench.standing.radius.clone(), most
+    for step in range(steps):
+        rows = apart(low, high, most, RESOLUTION)
+        middles = halfway(low[rows], high[rows], most[rows])
+        if step == 0:
+            nearby = low[rows] * RESOLUTION
+            middles = nearby.where(nearby > 0.0, middles)
+        stage = f"radii by {name}, step {step + 1} of {steps}"
+        proved = bench.judge(name, rows, middles, stage)
+        low[rows] = middles.where(proved, low[rows])
+        high = most.minimum(bench.account(name).failed)
+    _confirm(bench, name, low)
 
 
-def certify(
-    subject: Subject, certifiers: ReadyCertifiers, start: int, stop: int
-) -> Radii:
-    """Certify samples ``start`` to ``stop``; misclassified ones get radius 0."""
-    labels = subject.samples.labels[start:stop]
-    nothing = unproved(len(labels))
-    if subject.read.graph is None:
-        return nothing
-    task = CertificationTask(
-        subject.read.graph,
-        subject.samples.inputs[start:stop].double(),
-        labels,
-        certifiers.norm,
-        subject.box,
-        subject.slack[start:stop],
-    )
-    best, method = nothing.radius, nothing.method
-    findings = list(certifiers.refused)
-    for name, certifier in certifiers.ready.items():
-        try:
-            with torch.no_grad():
-                radii = certifier(task)
-        except UnsupportedLayerError as error:
-            findings.append(_refused(name, error))
-            continue
-        better = (radii > best) & subject.right[start:stop]
-        best = torch.where(better, radii, best)
-        flags = zip(better.tolist(), method, strict=True)
-        method = tuple(name if wins else known for wins, known in flags)
-    return Radii(best, method, tuple(findings))
-
-
-def _refused(name: str, error: UnsupportedLayerError) -> Finding:
-    return Finding(
-        "certifier-refused", Level.NOTE, f"{name}: {error.message}.", error.remedy
-    )
+def _confirm(bench: Bench, name: str, radii: Tensor) -> None:
+    """Keep the radii that their certifier proves once more, alone."""
+    for row in (radii > bench.standing.radius).nonzero().flatten().tolist():
+        place, known = torch.tensor([row]), float(bench.standing.radius[row])
+        tried = (float(radii[row]) * share for share in RETREATS)
+        worth = (radius for radius in tried if radius > known)
+        radius = next((one for one in worth if bench.confirms(name, row, one)), None)
+        if radius is not None:
+            found = torch.tensor([radius], dtype=torch.float64)
+            bench.standing.certify(place, found, name)

@@ -25,7 +25,7 @@ from robustcert.evaluation.subject import Subject
 from robustcert.results.consistency import row_violations
 from robustcert.results.report import CacheUse, Finding, Level
 
-VERSION = 1
+VERSION = 2
 """Of the files. Another version is ignored."""
 
 

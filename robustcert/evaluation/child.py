@@ -14,6 +14,7 @@ from robustcert.evaluation.load import load_model, read_model_file
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.provenance import provenance
 from robustcert.evaluation.request import EvaluationRequest, from_request
+from robustcert.evaluation.smoothing import smoothing_report
 from robustcert.evaluation.subject import read_model
 from robustcert.evaluation.verification import verification
 from robustcert.models.builtin import SAMPLE_SETS
@@ -34,6 +35,8 @@ from robustcert.results.lipschitz_certificate_document import (
 from robustcert.results.norm import norm_from_word
 from robustcert.results.progress import Listener
 from robustcert.results.report import RobustnessReport
+from robustcert.results.smoothing import SmoothingPlan
+from robustcert.results.smoothing_document import smoothing_document
 from robustcert.results.threat_model import Box
 
 Work = Callable[
@@ -98,13 +101,44 @@ def corruptions(
     and box.
     """
     samples = load_samples(request["samples"]).first(request["count"])
-    shape = request["input_shape"] or samples.inputs.shape[1:]
-    data = read_model_file(request["model"])
-    model = load_model(data, input_shape=tuple(shape))
+    shape = request["input_shape"]
+    model = load_model(
+        read_model_file(request["model"]),
+        input_shape=None if shape is None else tuple(shape),
+        sample_shape=tuple(samples.inputs.shape[1:]),
+    )
     box, seed = Box(*request["box"]), int(request["seed"])
     around = run.Surroundings(report, layers)
     found = corruption_report(model, samples, box, request["corruptions"], seed, around)
     return {"document": corruption_document(found)}
+
+
+def smooth(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """Certified radii of the smoothed model.
+
+    ``request`` holds model, samples, count and input_shape (or null), sigma, n0, n,
+    alpha, seed, epsilons and box.
+    """
+    plan = SmoothingPlan(
+        sigma=float(request["sigma"]),
+        selection=int(request["n0"]),
+        draws=int(request["n"]),
+        alpha=float(request["alpha"]),
+        seed=int(request["seed"]),
+    )
+    samples = load_samples(request["samples"]).first(request["count"])
+    shape = request["input_shape"]
+    model = load_model(
+        read_model_file(request["model"]),
+        input_shape=None if shape is None else tuple(shape),
+        sample_shape=tuple(samples.inputs.shape[1:]),
+    )
+    box, around = Box(*request["box"]), run.Surroundings(report, layers)
+    epsilons = tuple(request["epsilons"])
+    found = smoothing_report(model, samples, box, plan, epsilons, around)
+    return {"document": smoothing_document(found)}
 
 
 def verify(
@@ -123,10 +157,13 @@ def _report(
 ) -> RobustnessReport:
     asked = from_request(request)
     kept = Path(asked.checkpoints) if asked.checkpoints else None
-    around = run.Surroundings(report, layers, kept)
+    around = run.Surroundings(report, layers, kept, seconds=asked.seconds)
     samples = _samples(asked)
-    shape = asked.input_shape or tuple(samples.inputs.shape[1:])
-    model = load_model(read_model_file(asked.model), input_shape=shape)
+    model = load_model(
+        read_model_file(asked.model),
+        input_shape=asked.input_shape,
+        sample_shape=tuple(samples.inputs.shape[1:]),
+    )
     return work(model, samples, asked.plan, around)
 
 

@@ -43,7 +43,7 @@ def evaluate(
     The blocking twin of :meth:`robustcert.client.Client.evaluate`, without a service.
 
     Args:
-        model: a TorchScript file, its bytes, or a built-in model's name.
+        model: a TorchScript, .pt2 or ONNX file, its bytes, or a built-in model's name.
         samples: an .npz file, its bytes, or a built-in set's name.
         norm: ``l2`` or ``linf``.
         epsilons: radii, in input units.
@@ -68,16 +68,19 @@ def evaluate(
         seed=options.get("seed", 0),
         attacks=tuple(options.get("attacks", ())),
         certifiers=tuple(options.get("certifiers", ())),
+        certify_seconds=options.get("certify_seconds"),
         budget=Budget(options.get("attack_seconds"), options.get("attack_queries")),
     )
     with tempfile.TemporaryDirectory(prefix="robustcert-") as folder:
+        seconds = options.get("seconds") or DEFAULT_SECONDS
         request = EvaluationRequest(
             _file(model, Path(folder) / "model.pt"),
             _file(samples, Path(folder) / "samples.npz"),
             plan,
+            seconds=seconds,
         )
         limits = Limits(
-            seconds=options.get("seconds") or DEFAULT_SECONDS,
+            seconds=seconds,
             memory_bytes=(options.get("memory_mb") or DEFAULT_MEMORY_MB) * MIB,
         )
         found = in_sandbox("evaluate", to_request(request), limits, on_progress)

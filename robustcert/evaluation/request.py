@@ -24,6 +24,8 @@ class EvaluationRequest:
         input_shape: without the batch, or ``None``.
         plan: what to run.
         checkpoints: folder that keeps finished parts; empty: they are not kept.
+        seconds: wall-clock limit of the whole, which certifiers stay clear of;
+            ``None`` where there is none.
     """
 
     model: str
@@ -32,6 +34,7 @@ class EvaluationRequest:
     sample_name: str = ""
     input_shape: tuple[int, ...] | None = None
     checkpoints: str = ""
+    seconds: float | None = None
 
 
 def to_request(request: EvaluationRequest) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def to_request(request: EvaluationRequest) -> dict[str, Any]:
         "sample_name": request.sample_name,
         "input_shape": None if request.input_shape is None else [*request.input_shape],
         "checkpoints": request.checkpoints,
+        "seconds": request.seconds,
         **plan_part(request.plan),
     }
 
@@ -59,6 +63,7 @@ def plan_part(plan: EvaluationPlan) -> dict[str, Any]:
         "seed": plan.seed,
         "attacks": [*plan.attacks],
         "certifiers": [*plan.certifiers],
+        "certify_seconds": plan.certify_seconds,
         "attack_seconds": budget.seconds,
         "attack_queries": budget.queries,
     }
@@ -84,6 +89,7 @@ def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
         seed=int(request["seed"]),
         attacks=tuple(request["attacks"]),
         certifiers=tuple(request["certifiers"]),
+        certify_seconds=request["certify_seconds"],
         budget=Budget(request["attack_seconds"], request["attack_queries"]),
     )
     return EvaluationRequest(
@@ -93,4 +99,5 @@ def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
         sample_name=request["sample_name"],
         input_shape=None if shape is None else tuple(shape),
         checkpoints=request["checkpoints"],
+        seconds=request["seconds"],
     )

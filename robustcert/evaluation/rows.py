@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from robustcert.evaluation.certification import Radii
+import math
+
+from robustcert.evaluation.standing import Standing
 from robustcert.evaluation.subject import Subject
-from robustcert.results.attack import AdversarialExample
+from robustcert.results.consistency import refuse, row_violations
 from robustcert.results.report import SampleRow
 
 
 def sample_rows(
-    subject: Subject,
-    radii: Radii,
-    examples: dict[int, AdversarialExample],
-    start: int,
+    subject: Subject, standing: Standing, start: int
 ) -> tuple[SampleRow, ...]:
-    """Rows of the samples from ``start`` on, as many as there are radii.
+    """Rows of the samples from ``start`` on, which obey the laws.
 
     Args:
         subject: model and samples.
-        radii: of these samples.
-        examples: by index in the whole sample set; misclassified samples need none.
+        standing: of these samples.
         start: index of the first.
+
+    Raises:
+        ConsistencyError: a certificate and an example contradict each other.
     """
-    return tuple(
-        _row(subject, start + offset, radius, radii.method[offset], examples)
-        for offset, radius in enumerate(radii.radius.tolist())
-    )
+    rows = tuple(_row(subject, standing, start, row) for row in range(len(standing)))
+    classes = subject.read.model.classes
+    refuse(broken for row in rows for broken in row_violations(row, classes))
+    return rows
 
 
-def _row(
-    subject: Subject,
-    index: int,
-    radius: float,
-    method: str | None,
-    examples: dict[int, AdversarialExample],
-) -> SampleRow:
-    right = bool(subject.right[index])
-    example = examples.get(index) if right else AdversarialExample(index, 0.0, "clean")
+def _row(subject: Subject, standing: Standing, start: int, place: int) -> SampleRow:
+    index, distance = start + place, float(standing.distance[place])
     return SampleRow(
         index=index,
         label=int(subject.samples.labels[index]),
         predicted=int(subject.predicted[index]),
         margin=float(subject.margins[index]),
-        certified_radius=radius,
-        certified_by=method,
-        adversarial_distance=None if example is None else example.distance,
-        broken_by=None if example is None else example.attack,
+        certified_radius=float(standing.radius[place]),
+        certified_by=standing.certified_by[place],
+        adversarial_distance=None if math.isinf(distance) else distance,
+        broken_by=standing.broken_by[place],
     )

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from robustcert.evaluation.allowance import Deadline
 from robustcert.evaluation.bracket import lipschitz_bracket, samples_problem
 from robustcert.evaluation.cards import model_card, sample_card
-from robustcert.evaluation.certification import ReadyCertifiers, ready_certifiers
+from robustcert.evaluation.certifiers import ReadyCertifiers, ready_certifiers
 from robustcert.evaluation.checkpoint import Checkpoints, mark_of
+from robustcert.evaluation.merging import findings, merged_certifiers, merged_runs
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.provenance import Clock, provenance
 from robustcert.evaluation.shards import (
@@ -18,9 +20,7 @@ from robustcert.evaluation.shards import (
     ShardResult,
     attack_shard,
     certify_shard,
-    findings,
     funded,
-    merged_runs,
     run_shard,
     shards,
 )
@@ -45,12 +45,14 @@ class Surroundings:
         checkpoints: folder that keeps finished shards, ``None`` to keep none. A later
             evaluation of the same goes on behind them.
         clock: when the work began.
+        seconds: wall-clock limit of this process, ``None`` where there is none.
     """
 
     listener: Listener = unheard
     sandbox: tuple[str, ...] = ()
     checkpoints: Path | None = None
     clock: Clock = field(default_factory=Clock)
+    seconds: float | None = None
 
 
 def evaluate(
@@ -112,7 +114,8 @@ def _subject(model: LoadedModel, samples: Samples, plan: EvaluationPlan) -> Subj
 
 def _job(subject: Subject, plan: EvaluationPlan, around: Surroundings) -> Job:
     certifiers = ready_certifiers(subject, plan.threats.norm, plan.certifiers)
-    return Job(subject, plan, certifiers, around.listener)
+    deadline = Deadline(around.seconds, around.clock)
+    return Job(subject, plan, certifiers, around.listener, deadline)
 
 
 def _report(
@@ -132,6 +135,7 @@ def _report(
         attacks=merged_runs(results),
         findings=(*subject.read.findings, *findings(results), *kept.findings),
         provenance=replace(source, cache=kept.use),
+        certifiers=merged_certifiers(results),
     )
     check(report)
     return report

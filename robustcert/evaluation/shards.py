@@ -3,32 +3,30 @@
 A shard's result depends on the model, the slice and the plan alone: its seed comes from
 the plan's seed and the slice's start, so shards may run in any order or on any machine.
 Where attacks have a budget it depends on the shard's share of it as well, and shards
-run in order: what one leaves goes to those after it.
+run in order: what one leaves goes to those after it. A certifier that runs out of time
+depends on the machine; where each comes to its end, nothing does.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 
 from robustcert.attacks.budget import NOTHING_LEFT, UNLIMITED, Budget, Leftover
-from robustcert.attacks.diagnostics import non_finite, run_findings
 from robustcert.attacks.engine import run_attacks
 from robustcert.attacks.ensemble import tier_rungs
 from robustcert.attacks.headway import Headway
-from robustcert.attacks.random_output import random_accuracy
-from robustcert.evaluation.certification import (
-    Radii,
-    ReadyCertifiers,
-    certify,
-    unproved,
-)
+from robustcert.evaluation.allowance import Deadline
+from robustcert.evaluation.certification import certify_cheaply, settle, widen
+from robustcert.evaluation.certifiers import ReadyCertifiers
+from robustcert.evaluation.judging import Bench, bench
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.rows import sample_rows
+from robustcert.evaluation.standing import Standing
 from robustcert.evaluation.subject import Subject
+from robustcert.evaluation.unsettled import unsettled
 from robustcert.results.attack import AttackRun
+from robustcert.results.certificate import CertifierRun
 from robustcert.results.progress import Listener, Progress
 from robustcert.results.report import Finding, SampleRow
 from robustcert.results.rescoring import Rescoring
@@ -55,6 +53,7 @@ class Job:
     plan: EvaluationPlan
     certifiers: ReadyCertifiers
     listener: Listener
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,8 @@ class ShardResult:
         leftover: samples that a spent budget left.
         headways: by attack, how far it got.
         rescoring: of a model that answers differently each time, ``None`` of others.
+        certifiers: cost and yield of each certifier; empty where none ran.
+        unsettled: samples that the certifiers' time left open.
     """
 
     rows: tuple[SampleRow, ...]
@@ -80,6 +81,8 @@ class ShardResult:
     leftover: Leftover = NOTHING_LEFT
     headways: dict[str, Headway] = field(default_factory=dict)
     rescoring: Rescoring | None = None
+    certifiers: tuple[CertifierRun, ...] = ()
+    unsettled: int = 0
 
 
 def shards(count: int) -> Iterator[Shard]:
@@ -109,15 +112,20 @@ def funded(
 
 
 def run_shard(job: Job, shard: Shard) -> ShardResult:
-    """Certify, then attack what is not certified."""
-    return _attacked(job, shard, _radii(job, shard))
+    """Certify cheaply, attack what is open, then certify what still is."""
+    standing = _standing(job, shard)
+    able = _bench(job, shard, standing)
+    _certify_cheaply(job, shard, able)
+    result = _attacked(job, shard, standing)
+    return _certified(job, shard, standing, able, result)
 
 
 def certify_shard(job: Job, shard: Shard) -> ShardResult:
     """Certify, and attack nothing."""
-    radii = _radii(job, shard)
-    rows = sample_rows(job.subject, radii, {}, shard.start)
-    return ShardResult(rows, refusals=radii.findings)
+    standing = _standing(job, shard)
+    able = _bench(job, shard, standing)
+    _certify_cheaply(job, shard, able)
+    return _certified(job, shard, standing, able, ShardResult(()))
 
 
 def attack_shard(job: Job, shard: Shard) -> ShardResult:
@@ -126,18 +134,51 @@ def attack_shard(job: Job, shard: Shard) -> ShardResult:
     Raises:
         UnknownNameError: the plan names an attack that does not exist.
     """
-    return _attacked(job, shard, unproved(shard.stop - shard.start))
+    standing = _standing(job, shard)
+    result = _attacked(job, shard, standing)
+    return replace(result, rows=sample_rows(job.subject, standing, shard.start))
 
 
-def _radii(job: Job, shard: Shard) -> Radii:
+def _standing(job: Job, shard: Shard) -> Standing:
+    return Standing(job.subject.right[shard.start : shard.stop])
+
+
+def _bench(job: Job, shard: Shard, standing: Standing) -> Bench | None:
+    heard = _shifted(job.listener, shard, len(job.subject.samples))
+    return bench(job.subject, job.certifiers, standing, shard.start, heard)
+
+
+def _certify_cheaply(job: Job, shard: Shard, able: Bench | None) -> None:
     total = len(job.subject.samples)
     job.listener(Progress("certify", shard.start, total))
-    radii = certify(job.subject, job.certifiers, shard.start, shard.stop)
+    if able is not None:
+        certify_cheaply(able, job.plan.threats)
     job.listener(Progress("certify", shard.stop, total))
-    return radii
 
 
-def _attacked(job: Job, shard: Shard, radii: Radii) -> ShardResult:
+def _certified(
+    job: Job, shard: Shard, standing: Standing, able: Bench | None, before: ShardResult
+) -> ShardResult:
+    """What the dear certifiers add to what was found before them."""
+    if able is None:
+        rows = sample_rows(job.subject, standing, shard.start)
+        return replace(before, rows=rows)
+    waiting = len(job.subject.samples) - shard.start
+    allowance = job.deadline.allowance(job.plan, able.names, waiting)
+    settle(able, job.plan.threats, allowance)
+    left = unsettled(able, job.plan.threats)
+    widen(able, job.plan.threats, allowance)
+    return replace(
+        before,
+        rows=sample_rows(job.subject, standing, shard.start),
+        refusals=(*able.findings, *before.refusals),
+        certifiers=able.runs,
+        unsettled=left,
+    )
+
+
+def _attacked(job: Job, shard: Shard, standing: Standing) -> ShardResult:
+    """Attack what is not certified; the rows are still to be written."""
     subject, plan = job.subject, job.plan
     model, norm = subject.read.model, plan.threats.norm
     outcome = run_attacks(
@@ -147,81 +188,21 @@ def _attacked(job: Job, shard: Shard, radii: Radii) -> ShardResult:
         plan.threats,
         plan.attacks or tier_rungs(plan.tier, norm, model.classes),
         seed=plan.seed + shard.start,
-        certified=radii.radius,
+        certified=standing.radius,
         graph=subject.read.graph,
         budget=shard.budget,
         listener=_shifted(job.listener, shard, len(subject.samples)),
     )
-    examples = {
-        example.index + shard.start: replace(example, index=example.index + shard.start)
-        for example in outcome.examples
-    }
+    standing.break_by(outcome.examples)
     return ShardResult(
-        sample_rows(subject, radii, examples, shard.start),
+        (),
         outcome.runs,
         outcome.about_model,
-        (*radii.findings, *outcome.refusals),
+        outcome.refusals,
         outcome.non_finite,
         outcome.leftover,
         outcome.headways,
         outcome.rescoring,
-    )
-
-
-def merged_runs(results: Sequence[ShardResult]) -> tuple[AttackRun, ...]:
-    """One row an attack, summed over the shards, in the order they ran."""
-    totals: dict[str, AttackRun] = {}
-    for run in (run for result in results for run in result.attacks):
-        known = totals.get(run.name)
-        totals[run.name] = run if known is None else _sum(known, run)
-    return tuple(totals.values())
-
-
-def findings(results: Sequence[ShardResult]) -> tuple[Finding, ...]:
-    """What a reader must know about the whole evaluation, each thing once.
-
-    What the attacks' figures say is said of their sums, not of each shard.
-    """
-    runs, count = merged_runs(results), sum(len(result.rows) for result in results)
-    about_model = {
-        finding.rule: finding
-        for result in reversed(results)
-        for finding in result.about_model
-    }
-    refusals = [finding for result in results for finding in result.refusals]
-    return (
-        *about_model.values(),
-        *dict.fromkeys(refusals),
-        *(run_findings(runs, count, _headways(results)) if runs else ()),
-        *non_finite(sum(result.non_finite for result in results)),
-        *_random_findings(results),
-        *sum((result.leftover for result in results), NOTHING_LEFT).findings(count),
-    )
-
-
-def _headways(results: Sequence[ShardResult]) -> dict[str, Headway]:
-    totals: dict[str, Headway] = {}
-    for name, one in (pair for result in results for pair in result.headways.items()):
-        totals[name] = totals.get(name, Headway()) + one
-    return totals
-
-
-def _random_findings(results: Sequence[ShardResult]) -> Iterator[Finding]:
-    """The interval of a random model, over all samples whose draws were scored."""
-    scored = [result.rescoring for result in results if result.rescoring is not None]
-    if scored:
-        yield random_accuracy(reduce(operator.add, scored))
-
-
-def _sum(one: AttackRun, other: AttackRun) -> AttackRun:
-    return AttackRun(
-        one.name,
-        one.broken + other.broken,
-        one.forward_queries + other.forward_queries,
-        one.backward_queries + other.backward_queries,
-        one.seconds + other.seconds,
-        one.unverified + other.unverified,
-        one.attacked + other.attacked,
     )
 
 

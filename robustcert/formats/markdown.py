@@ -25,7 +25,7 @@ _FINDINGS = 20
 
 @dataclass(frozen=True, slots=True)
 class MarkdownFormat:
-    """Headline, accuracy table, Lipschitz bracket, attacks and findings."""
+    """Headline, accuracy table, Lipschitz bracket, attacks, certifiers, findings."""
 
     name: str = "markdown"
     suffix: str = ".md"
@@ -41,6 +41,7 @@ class MarkdownFormat:
             "\n".join(_accuracy(report)),
             _lipschitz(report),
             *_attacks(report),
+            *_certifiers(report),
             *_findings(report),
             _source(report),
         ]
@@ -90,6 +91,22 @@ def _attacks(report: RobustnessReport) -> Iterator[str]:
                 whole(run.backward_queries),
             )
             for run in report.attacks
+        )
+        yield "\n".join(table(head, rows))
+
+
+def _certifiers(report: RobustnessReport) -> Iterator[str]:
+    if report.certifiers:
+        head = ("certifier", "samples", "balls judged", "proved", "samples broken")
+        rows = (
+            (
+                _escaped(run.name),
+                whole(run.samples),
+                whole(run.balls),
+                whole(run.proved),
+                whole(run.broken),
+            )
+            for run in report.certifiers
         )
         yield "\n".join(table(head, rows))
 

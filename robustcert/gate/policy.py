@@ -87,8 +87,11 @@ class Subject:
         threats: norm, box, and every epsilon that is listed or named by a rule.
         count: the first ``count`` samples; ``None`` means all.
         tier: of the attacks.
-        effort: of the Lipschitz bounds.
+        effort: of the Lipschitz bounds and the certifiers.
         seed: of every random step.
+        certifiers: by name; empty means all that apply.
+        certify_seconds: for each sample that cheap ones and attacks leave open;
+            ``None`` means the effort's.
     """
 
     samples: str
@@ -97,6 +100,8 @@ class Subject:
     tier: Tier = Tier.STANDARD
     effort: Effort = Effort.FAST
     seed: int = 0
+    certifiers: tuple[str, ...] = ()
+    certify_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,8 @@ def _subject(
         tier=Tier(wire.tier),
         effort=Effort(wire.effort),
         seed=wire.seed,
+        certifiers=tuple(wire.certifiers),
+        certify_seconds=wire.certify_seconds,
     )
 
 

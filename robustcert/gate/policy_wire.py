@@ -31,6 +31,8 @@ class EvaluateWire(Wire):
     count: Annotated[int, Field(ge=1)] | None = None
     tier: Literal["quick", "standard", "thorough"] = "standard"
     effort: Literal["fast", "tight", "max"] = "fast"
+    certifiers: list[str] = []
+    certify_seconds: Radius | None = None
     seed: int = 0
 
 

@@ -79,7 +79,11 @@ def _shares(rule: Rule, report: RobustnessReport) -> tuple[float, float, str]:
         return point.certified, point.robust, remedy
     if rule.metric is Metric.CERTIFIED:
         return point.certified, point.certified, ""
-    return point.certified, point.robust, "Attack and certify at a higher tier."
+    return (
+        point.certified,
+        point.robust,
+        "Attack at a higher tier, certify at a higher effort.",
+    )
 
 
 def _generalised(

@@ -1,6 +1,6 @@
 """Collects layers in order while a front door reads a model.
 
-Every front door (TorchScript today) drives one :class:`GraphBuilder`: it hands over a
+Every front door (TorchScript, ONNX) drives one :class:`GraphBuilder`: it hands over a
 layer's attributes and the symbols it reads, and gets a symbol back. Output shapes come
 from running each layer on an example batch, so what is collected has been executed.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.execute import apply
 from robustcert.graph.layers import Input, Layer, LayerGraph, Reshape, Shape
+from robustcert.results.report import OutputKind
 
 EXAMPLE_BATCH = 2
 
@@ -39,6 +40,27 @@ class Symbol:
     def shape(self) -> Shape:
         """The shape without the batch."""
         return tuple(self.example.shape[1:])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Final:
+    """A (log-)softmax: allowed as the model's last step only."""
+
+    symbol: Symbol
+    output: OutputKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A model that is its own graph, because its format is a list of layers.
+
+    Attributes:
+        graph: float64, on the CPU, up to the logits.
+        output: what a final softmax returns; ``None`` where there is none.
+    """
+
+    graph: LayerGraph
+    output: OutputKind | None
 
 
 @dataclass(slots=True)
@@ -105,6 +127,12 @@ class GraphBuilder:
         order = sorted(needed)
         place = {old: new for new, old in enumerate(order)}
         return LayerGraph(tuple(_moved(self.layers[old], place) for old in order))
+
+    def reading(self, output: Symbol | Final) -> Reading:
+        """The graph that ends in ``output``, and what a final softmax makes of it."""
+        if isinstance(output, Final):
+            return Reading(self.finish(output.symbol), output.output)
+        return Reading(self.finish(output), None)
 
     def new_storage(self) -> int:
         """A number for the storage of a tensor that is no view; never given twice."""

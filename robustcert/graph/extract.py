@@ -7,11 +7,12 @@ import torch
 from robustcert.errors import ModelLoadError, UnsupportedLayerError
 from robustcert.graph.activations import ActivationKind
 from robustcert.graph.agreement import check_agreement
-from robustcert.graph.build import GraphBuilder, Symbol
+from robustcert.graph.build import Final, GraphBuilder, Reading, Symbol
+from robustcert.graph.exported.read import read_exported
 from robustcert.graph.layers import Elementwise, LayerGraph
 from robustcert.graph.torchscript.rules import RULES
-from robustcert.graph.torchscript.values import Final
 from robustcert.graph.torchscript.walk import Walk
+from robustcert.models.exported_module import ExportedModule
 from robustcert.models.interface import LoadedModel
 from robustcert.models.torchscript import frozen
 from robustcert.results.report import OutputKind
@@ -27,14 +28,24 @@ def extract(model: LoadedModel) -> LayerGraph:
         UnsupportedLayerError: names the operator without a rule, or the disagreement.
         ModelLoadError: the model returns one probability instead of a logit.
     """
+    reading = _reading(model)
+    _check_output(reading.graph, model, reading.output or model.output)
+    check_agreement(reading.graph, model)
+    return reading.graph
+
+
+def _reading(model: LoadedModel) -> Reading:
+    """The graph by the front door that fits what was loaded."""
     builder = GraphBuilder()
-    output = _walk_torchscript(model.artifact, builder, model.input_shape)
-    kind = output.output if isinstance(output, Final) else model.output
-    symbol = output.symbol if isinstance(output, Final) else output
-    graph = builder.finish(symbol)
-    _check_output(graph, model, kind)
-    check_agreement(graph, model)
-    return graph
+    match model.artifact:
+        case Reading() as reading:  # of ONNX, which is its own graph
+            return reading
+        case ExportedModule() as module:
+            return builder.reading(read_exported(module, builder, model.input_shape))
+        case script:
+            return builder.reading(
+                _walk_torchscript(script, builder, model.input_shape)
+            )
 
 
 def _walk_torchscript(

@@ -65,5 +65,7 @@ def _by_gradient(
             for source in sources
         ]
         values = apply_linear(layer, leaves)
-        gradients = torch.autograd.grad(values, leaves, coefficients)
+        gradients = torch.autograd.grad(
+            values, leaves, coefficients, create_graph=coefficients.requires_grad
+        )
     return tuple(gradients)

@@ -18,9 +18,10 @@ class LoadedModel:
     Attributes:
         function: maps ``(N, *input_shape)`` to whatever the model returns: ``(N, K)``,
             or ``(N,)`` or ``(N, 1)`` for a single logit. Differentiable.
-        artifact: what the graph is read from (a ScriptModule), opaque here.
+        artifact: what the graph is read from, opaque here: a ScriptModule, the
+            module of a torch.export program, or for ONNX the graph itself.
         sha256: of the file's bytes.
-        format: ``torchscript``.
+        format: ``torchscript``, ``torch.export`` or ``onnx``.
         input_shape: without the batch.
         classes: K >= 2; a single logit makes two classes.
         output: what ``function`` returns.

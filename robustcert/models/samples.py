@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def check_fit(samples: Samples, model: LoadedModel, box: Box) -> None:
     if shape != model.input_shape:
         raise InputShapeError(
             f"samples have shape {shape}, the model takes {model.input_shape}",
-            remedy="Reshape the samples, or name the shape: --input-shape C,H,W.",
+            remedy=_fitting(shape, model),
         )
     highest = int(samples.labels.max())
     if highest >= model.classes:
@@ -108,3 +109,14 @@ def check_fit(samples: Samples, model: LoadedModel, box: Box) -> None:
             f"[{box.low:g}, {box.high:g}]",
             remedy="Scale the samples, or declare the box they live in: --box LO HI.",
         )
+
+
+def _fitting(shape: tuple[int, ...], model: LoadedModel) -> str:
+    """What to do about samples of another shape than the model's."""
+    if model.format == "onnx" and math.prod(shape) == math.prod(model.input_shape):
+        words = ",".join(map(str, shape))
+        return (
+            f"Name the samples' shape, --input-shape {words}, so that their numbers "
+            "are given to the model row by row; or reshape the samples."
+        )
+    return "Reshape the samples, or name the shape: --input-shape C,H,W."

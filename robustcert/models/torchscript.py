@@ -20,13 +20,11 @@ from torch import Tensor
 from robustcert.errors import (
     InputShapeError,
     ModelLoadError,
-    UnsoundModelError,
 )
 from robustcert.models.input_shape import candidate_shapes
 from robustcert.models.interface import LoadedModel
 from robustcert.models.output_kind import class_count, output_kind
-
-PROBES = 16
+from robustcert.models.probing import check_finite, checked_scores, probes
 
 Module = Any
 """A ScriptModule; a frozen one lacks half of a module's attributes."""
@@ -53,10 +51,10 @@ def load_torchscript(
     """
     module = _load(data, torch.device(device))
     tensors = weights(module)
-    _check_finite(tensors)
+    check_finite(tensors)
     dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
     shape = _find_shape(module, tensors, input_shape, dtype, torch.device(device))
-    outputs = _outputs(module, _probes(shape, dtype, torch.device(device)))
+    outputs = _outputs(module, probes(shape, dtype, torch.device(device)))
     kind = output_kind(outputs)
     return LoadedModel(
         function=module,
@@ -132,20 +130,6 @@ def _deprecation_silenced() -> Iterator[None]:
         yield
 
 
-def _check_finite(tensors: list[Tensor]) -> None:
-    if not all(torch.isfinite(tensor).all() for tensor in tensors):
-        raise UnsoundModelError(
-            "the model has weights that are NaN or infinite",
-            remedy="Train it again, or load an earlier checkpoint.",
-        )
-
-
-def _probes(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    probes = torch.rand(PROBES, *shape, generator=generator)
-    return probes.to(dtype=dtype, device=device)
-
-
 def _outputs(module: Module, inputs: Tensor) -> Tensor:
     """What the model returns for ``inputs``, checked to be one score tensor."""
     problem = _problem(module, inputs)
@@ -153,20 +137,7 @@ def _outputs(module: Module, inputs: Tensor) -> Tensor:
         raise ModelLoadError(problem)
     with torch.no_grad():
         outputs = module(inputs)
-    if not isinstance(outputs, Tensor):
-        raise ModelLoadError(
-            f"the model returns a {type(outputs).__name__}, not a tensor of scores",
-            remedy="Wrap it so that forward returns the logits alone.",
-        )
-    if outputs.shape[:1] != inputs.shape[:1] or outputs.ndim > 2:
-        raise ModelLoadError(
-            f"the model returns shape {tuple(outputs.shape)} for a batch of "
-            f"{len(inputs)}, not (N, classes)",
-            remedy="Wrap it so that forward returns one row of scores for each input.",
-        )
-    if not torch.isfinite(outputs).all():
-        raise UnsoundModelError("the model returns NaN or infinity on random inputs")
-    return outputs
+    return checked_scores(outputs, inputs)
 
 
 def _problem(module: Module, inputs: Tensor) -> str:
@@ -190,7 +161,7 @@ def _find_shape(
     device: torch.device,
 ) -> tuple[int, ...]:
     if asked is not None:
-        problem = _problem(module, _probes(asked, dtype, device)[:2])
+        problem = _problem(module, probes(asked, dtype, device)[:2])
         if problem:
             raise InputShapeError(problem)
         return asked
@@ -198,7 +169,7 @@ def _find_shape(
     fitting = [
         shape
         for shape in candidates
-        if not _problem(module, _probes(shape, dtype, device)[:2])
+        if not _problem(module, probes(shape, dtype, device)[:2])
     ]
     if not fitting:
         raise InputShapeError(

@@ -32,3 +32,38 @@ class Certificate:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.radius) and self.radius >= 0.0):
             raise ValueError(f"a certified radius is finite and >= 0: {self.radius}")
+
+
+@dataclass(frozen=True, slots=True)
+class CertifierRun:
+    """The cost and the yield of one certifier in one evaluation.
+
+    Attributes:
+        name: the certifier's name in the registry.
+        samples: samples that it was shown.
+        balls: balls around them that it judged.
+        proved: those in which it proved that the class does not change.
+        broken: samples that it was the first to break, by inputs that were verified.
+        unverified: inputs it suspected and verification threw out.
+        seconds: wall-clock time, without what depends on the model alone.
+    """
+
+    name: str
+    samples: int
+    balls: int
+    proved: int
+    broken: int
+    unverified: int
+    seconds: float
+
+    def __add__(self, other: CertifierRun) -> CertifierRun:
+        """Both runs of one certifier, on different samples."""
+        return CertifierRun(
+            self.name,
+            self.samples + other.samples,
+            self.balls + other.balls,
+            self.proved + other.proved,
+            self.broken + other.broken,
+            self.unverified + other.unverified,
+            self.seconds + other.seconds,
+        )

@@ -21,6 +21,7 @@ from itertools import pairwise
 from robustcert.errors import ConsistencyError
 from robustcert.results.attack import AttackRun
 from robustcert.results.bound import Bracket, LowerBound, Scope, UpperBound
+from robustcert.results.certificate import CertifierRun
 from robustcert.results.report import (
     CurvePoint,
     ModelCard,
@@ -65,7 +66,7 @@ def violations(report: RobustnessReport) -> Iterator[str]:
     """One sentence for each law that ``report`` breaks."""
     yield from bracket_violations(report.lipschitz)
     yield from model_violations(report.model)
-    yield from cost_violations(report.attacks, report.provenance)
+    yield from cost_violations((*report.attacks, *report.certifiers), report.provenance)
     yield from sample_violations(report)
     for row in report.rows:
         yield from row_violations(row, report.model.classes)
@@ -100,12 +101,12 @@ def model_violations(model: ModelCard) -> Iterator[str]:
 
 
 def cost_violations(
-    attacks: tuple[AttackRun, ...], provenance: Provenance
+    runs: tuple[AttackRun | CertifierRun, ...], provenance: Provenance
 ) -> Iterator[str]:
     """Law 7 for what the evaluation cost."""
-    for attack in attacks:
-        if not math.isfinite(attack.seconds):
-            yield f"{attack.name} took {attack.seconds} seconds"
+    for run in runs:
+        if not math.isfinite(run.seconds):
+            yield f"{run.name} took {run.seconds} seconds"
     if not math.isfinite(provenance.seconds):
         yield f"the evaluation took {provenance.seconds} seconds"
 

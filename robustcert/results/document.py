@@ -28,6 +28,7 @@ from robustcert.results.document_wire import ReportWire
 from robustcert.results.document_write import (
     accuracy_part,
     attack_part,
+    certifier_part,
     explained,
     finding_part,
     lipschitz_part,
@@ -68,6 +69,7 @@ def to_document(report: RobustnessReport) -> Document:
     document = _sample_document(REPORT_SCHEMA, report)
     document["lipschitz"] = lipschitz_part(report.lipschitz)
     document["attacks"] = [attack_part(run) for run in report.attacks]
+    document["certifiers"] = [certifier_part(run) for run in report.certifiers]
     findings = explained(report.findings, report.lipschitz)
     document["findings"] = [finding_part(finding) for finding in findings]
     return _ordered(document)
@@ -113,7 +115,9 @@ def certify_document(report: RobustnessReport) -> Document:
         ConsistencyError: the report breaks a law.
     """
     check(report)
-    return _ordered(_sample_document(CERTIFY_SCHEMA, report))
+    document = _sample_document(CERTIFY_SCHEMA, report)
+    document["certifiers"] = [certifier_part(run) for run in report.certifiers]
+    return _ordered(document)
 
 
 def from_document(document: Mapping[str, Any]) -> RobustnessReport:
@@ -199,6 +203,7 @@ _ORDER = (
     "accuracy",
     "per_sample",
     "attacks",
+    "certifiers",
     "findings",
     "provenance",
 )

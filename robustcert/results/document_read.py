@@ -14,6 +14,7 @@ from robustcert.results.bound import (
     UpperBound,
     Witness,
 )
+from robustcert.results.certificate import CertifierRun
 from robustcert.results.document_wire import (
     BoundWire,
     LipschitzWire,
@@ -63,6 +64,7 @@ def report_of(wire: ReportWire) -> RobustnessReport:
             for finding in wire.findings
         ),
         provenance=_provenance(wire.provenance),
+        certifiers=tuple(CertifierRun(**run.model_dump()) for run in wire.certifiers),
     )
 
 

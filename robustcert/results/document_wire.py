@@ -179,6 +179,18 @@ class AttackWire(Wire):
     attacked: Count = 0
 
 
+class CertifierWire(Wire):
+    """Cost and yield of one certifier."""
+
+    name: str
+    samples: Count
+    balls: Count
+    proved: Count
+    broken: Count
+    unverified: Count
+    seconds: Amount
+
+
 class FindingWire(Wire):
     """Something about the evaluation itself."""
 
@@ -222,5 +234,6 @@ class ReportWire(Wire):
     accuracy: AccuracyWire
     per_sample: list[SampleWire]
     attacks: list[AttackWire]
+    certifiers: list[CertifierWire] = []
     findings: list[FindingWire]
     provenance: ProvenanceWire

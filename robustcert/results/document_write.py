@@ -7,6 +7,7 @@ from typing import Any
 
 from robustcert.results.attack import AttackRun
 from robustcert.results.bound import Bracket, LowerBound, UpperBound, Witness
+from robustcert.results.certificate import CertifierRun
 from robustcert.results.report import (
     CurvePoint,
     Finding,
@@ -175,6 +176,19 @@ def attack_part(run: AttackRun) -> Part:
         "seconds": run.seconds,
         "unverified": run.unverified,
         "attacked": run.attacked,
+    }
+
+
+def certifier_part(run: CertifierRun) -> Part:
+    """One entry of ``certifiers``."""
+    return {
+        "name": run.name,
+        "samples": run.samples,
+        "balls": run.balls,
+        "proved": run.proved,
+        "broken": run.broken,
+        "unverified": run.unverified,
+        "seconds": run.seconds,
     }
 
 

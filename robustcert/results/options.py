@@ -16,9 +16,11 @@ class Options(TypedDict, total=False):
         seed: of every random step.
         box: lowest and highest valid input.
         tier: how hard the attacks try.
-        effort: how hard the Lipschitz bounds try.
+        effort: how hard the Lipschitz bounds and the certifiers try.
         attacks: by name; the tier's if left out.
         certifiers: by name; all that apply if left out.
+        certify_seconds: what certifiers may spend on each sample that cheap ones and
+            attacks left open; the effort's if left out.
         seconds: wall-clock limit.
         memory_mb: memory limit, in MiB.
         attack_seconds: wall-clock budget of all attacks; what it leaves is a finding.
@@ -32,6 +34,7 @@ class Options(TypedDict, total=False):
     effort: Effort | str
     attacks: Sequence[str]
     certifiers: Sequence[str]
+    certify_seconds: float | None
     seconds: float | None
     memory_mb: int | None
     attack_seconds: float | None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from robustcert.results.attack import AttackRun
 from robustcert.results.bound import Bracket
-from robustcert.results.certificate import Verdict
+from robustcert.results.certificate import CertifierRun, Verdict
 from robustcert.results.interval import Interval, share_interval
 from robustcert.results.threat_model import ThreatSweep
 
@@ -191,6 +191,7 @@ class RobustnessReport:
     attacks: tuple[AttackRun, ...]
     findings: tuple[Finding, ...]
     provenance: Provenance
+    certifiers: tuple[CertifierRun, ...] = ()
 
     @property
     def clean_accuracy(self) -> float:

@@ -13,6 +13,7 @@ from robustcert.results.bound import (
     UpperBound,
     Witness,
 )
+from robustcert.results.certificate import CertifierRun
 from robustcert.results.norm import Norm
 from robustcert.results.report import (
     CacheUse,
@@ -68,6 +69,11 @@ def small_report() -> RobustnessReport:
             ),
         ),
         provenance=provenance(),
+        certifiers=(
+            CertifierRun("lipschitz-margin", 7, 7, 7, 0, 0, 0.03125),
+            CertifierRun("crown", 7, 35, 21, 0, 0, 2.5),
+            CertifierRun("branch-and-bound", 3, 3, 0, 0, 1, 3.0),
+        ),
     )
 
 
@@ -116,6 +122,7 @@ def hostile_report() -> RobustnessReport:
             for row in report.rows
         ),
         attacks=(AttackRun(HOSTILE, 1, 1, 1, 0.5, attacked=1),),
+        certifiers=(CertifierRun(HOSTILE, 1, 1, 1, 0, 0, 0.5),),
         findings=(Finding(HOSTILE, Level.WARNING, HOSTILE, HOSTILE),),
         provenance=replace(
             report.provenance,

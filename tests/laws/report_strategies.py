@@ -15,6 +15,7 @@ from robustcert.results.bound import (
     UpperBound,
     Witness,
 )
+from robustcert.results.certificate import CertifierRun
 from robustcert.results.norm import THREAT_NORMS
 from robustcert.results.report import (
     Finding,
@@ -107,6 +108,7 @@ def reports(draw, rows=lawful_rows) -> RobustnessReport:
     run = st.builds(
         AttackRun, attacks, *[st.integers(0, 10**9)] * 3, amounts, st.integers(0, 9)
     )
+    certifier = st.builds(CertifierRun, names, *[st.integers(0, 10**9)] * 5, amounts)
     return replace(
         base,
         model=replace(base.model, layers=tuple(draw(st.lists(layer, max_size=3)))),
@@ -115,5 +117,6 @@ def reports(draw, rows=lawful_rows) -> RobustnessReport:
         lipschitz=draw(brackets()),
         rows=tuple(draw(rows(index)) for index in range(count)),
         attacks=tuple(draw(st.lists(run, max_size=3))),
+        certifiers=tuple(draw(st.lists(certifier, max_size=3))),
         findings=tuple(draw(st.lists(finding, max_size=3))),
     )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import onnx
 import pytest
 
 from robustcert.client import Client
@@ -15,7 +16,9 @@ from robustcert.client.replies import ProblemError
 from robustcert.client.wire import Status
 from robustcert.models.builtin import MODELS
 from robustcert.results.document import from_document
+from tests.models import nets
 from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
+from tests.models.onnx_files import exported, model_file, node
 from tests.service.harness import ServiceProcess
 
 
@@ -50,6 +53,28 @@ def test_the_demo_model_gets_its_bracket(real_client):
     assert report.lipschitz.lower.value < report.lipschitz.upper.value
     assert report.attacks
     assert "process" in report.provenance.sandbox
+
+
+def test_an_onnx_file_gets_its_bracket(real_client):
+    net = nets.settled(nets.mlp(784, 16, 10))
+    document = real_client.evaluate(
+        exported(net, (1, 28, 28), batch=1),
+        "fashion-mnist-500",
+        "linf",
+        [0.001],
+        count=10,
+        tier="quick",
+    )
+    report = from_document(document)
+    assert report.model.format == "onnx"
+    assert report.lipschitz.lower.value < report.lipschitz.upper.value
+
+
+def test_an_onnx_file_with_control_flow_is_refused_at_upload(real_client):
+    branch = onnx.helper.make_graph([], "branch", [], [])
+    flow = node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
+    with pytest.raises(ProblemError, match="control flow"):
+        real_client.upload_model(model_file([flow], ("N", 3)))
 
 
 def outcome(client, bad) -> ProblemError:

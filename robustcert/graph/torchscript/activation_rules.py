@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 
 from robustcert.graph.activations import Activation, ActivationKind
-from robustcert.graph.build import Symbol
+from robustcert.graph.build import Final, Symbol
 from robustcert.graph.layers import Elementwise
 from robustcert.graph.torchscript.call import Call
-from robustcert.graph.torchscript.values import Final
 from robustcert.graph.torchscript.walk import Rule
 from robustcert.results.report import OutputKind
 

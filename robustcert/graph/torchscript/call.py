@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robustcert.errors import UnsupportedLayerError
-from robustcert.graph.build import GraphBuilder, Symbol
+from robustcert.graph.build import Final, GraphBuilder, Symbol
 from robustcert.graph.layers import Layer
-from robustcert.graph.torchscript.values import Final, Node, Value, depends_on_input
+from robustcert.graph.torchscript.values import Node, Value, depends_on_input
 
 EVAL_REMEDY = "Call model.eval() before the export."
 

@@ -12,13 +12,21 @@ from collections.abc import Callable
 from torch import Tensor
 
 from robustcert.errors import UnsupportedLayerError
+from robustcert.graph.batch_size import BatchSize
 from robustcert.graph.build import Symbol
 from robustcert.graph.torchscript.values import Value
 
 
 def _size(value: Value, dim: int | None = None) -> Value:
-    shape = list(_concrete(value).shape)
+    shape: list[int] = list(_concrete(value).shape)
+    if isinstance(value, Symbol):
+        shape[0] = BatchSize(shape[0])
     return shape if dim is None else shape[dim]
+
+
+def _numel(value: Value) -> int:
+    count = _concrete(value).numel()
+    return BatchSize(count) if isinstance(value, Symbol) else count
 
 
 def _append(items: list[Value], item: Value) -> list[Value]:
@@ -60,7 +68,7 @@ SHAPE_OPERATORS: dict[str, Callable[..., Value]] = {
     "size": _size,
     "len": lambda value: _size(value, 0) if isinstance(value, Symbol) else len(value),
     "dim": lambda value: len(_size(value)),
-    "numel": lambda value: _concrete(value).numel(),
+    "numel": _numel,
     "append": _append,
     "__getitem__": operator.getitem,
     "__is__": operator.is_,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robustcert.graph.build import Symbol
-from robustcert.results.report import OutputKind
+from robustcert.graph.build import Final, Symbol
 
 Node = Any
 """``torch._C.Node``, ``Block`` or ``Value``: torch ships no types for them."""
@@ -14,14 +13,6 @@ Node = Any
 Value = Any
 """A Python number, list or tensor that is known; or one of the classes below, or a
 :class:`~robustcert.graph.build.Symbol`."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Final:
-    """A (log-)softmax: allowed as the model's last step only."""
-
-    symbol: Symbol
-    output: OutputKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,12 @@ from dataclasses import dataclass, field
 import torch
 
 from robustcert.errors import UnsupportedLayerError
-from robustcert.graph.build import GraphBuilder, Symbol
+from robustcert.graph.batch_size import (
+    followed,
+    holds_batch_size,
+    refuse_batch_size,
+)
+from robustcert.graph.build import Final, GraphBuilder, Symbol
 from robustcert.graph.torchscript.call import EVAL_REMEDY, Call
 from robustcert.graph.torchscript.constants import (
     ARITHMETIC,
@@ -25,7 +30,6 @@ from robustcert.graph.torchscript.constants import (
     has_tensor,
 )
 from robustcert.graph.torchscript.values import (
-    Final,
     Node,
     Stale,
     Value,
@@ -33,6 +37,7 @@ from robustcert.graph.torchscript.values import (
 )
 
 MAX_ITERATIONS = 4096
+RESHAPES = frozenset({"view", "reshape"})
 
 Rule = Callable[[Call], Symbol | Final | list[Value]]
 
@@ -82,7 +87,10 @@ class Walk:
         if name in SHAPE_OPERATORS:
             return SHAPE_OPERATORS[name](*arguments)
         call = Call(self.builder, node, _layer_name(node), arguments)
-        if depends_on_input(list(arguments)):
+        symbolic = depends_on_input(list(arguments))
+        if symbolic or has_tensor(arguments) or name not in ARITHMETIC:
+            refuse_batch_size(call.name, arguments, reshapes=name in RESHAPES)
+        if symbolic:
             return self._by_rule(call, name)
         return _constant(call, name)
 
@@ -109,6 +117,8 @@ class Walk:
 
     def _loop(self, node: Node) -> Value:
         trips, condition, *carried = [self._read(name) for name in node.inputs()]
+        if holds_batch_size([trips]):
+            raise UnsupportedLayerError("loop", "runs once for each sample")
         block = next(node.blocks())
         iteration = 0
         while iteration < trips and _known(condition):
@@ -125,7 +135,8 @@ class Walk:
 def _constant(call: Call, name: str) -> Value:
     """Run an operator on values that are known."""
     if name in ARITHMETIC and not has_tensor(call.arguments):
-        return ARITHMETIC[name](*call.arguments[:2])
+        result = ARITHMETIC[name](*call.arguments[:2])
+        return followed(call.name, result, call.arguments)
     if _in_place(name):
         call.refuse(
             f"operator {call.operator} changes a buffer, so the model keeps state",
@@ -145,6 +156,8 @@ def _known(condition: Value) -> bool:
         raise UnsupportedLayerError(
             "if", "the model branches on the data, so no graph stands for it"
         )
+    if holds_batch_size([condition]):
+        raise UnsupportedLayerError("if", "the model branches on the batch size")
     return bool(condition)
 
 

@@ -103,23 +103,12 @@ def test_an_eager_module_is_to_be_scripted():
     assert "eager module" in refusal(torch_saved(nn.Linear(2, 2))).message
 
 
-def test_an_exported_program_is_not_yet_supported():
+def test_the_format_is_told_by_the_bytes(good):
     program = torch.export.export(nn.Linear(2, 2).eval(), (torch.zeros(1, 2),))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
-    error = refusal(buffer.getvalue())
-    assert "torch.export" in error.message
-    assert "not yet" in error.message
-    assert "Export the model to TorchScript" in error.remedy
-
-
-def test_an_onnx_model_is_not_yet_supported(trained):
-    files = sorted((trained / "models").glob("*.onnx"))
-    assert files
-    for file in files:
-        error = refusal(file.read_bytes())
-        assert "ONNX" in error.message
-        assert "Export the model to TorchScript" in error.remedy
+    assert inspect(buffer.getvalue()).format == "torch.export"
+    assert inspect(good).format == "torchscript"
 
 
 def test_safetensors_hold_no_network():

@@ -207,29 +207,38 @@ def test_a_break_gives_a_rung_its_patience_back(bare, listed):
     assert row.sizes(0.1) == [32, 32, 32]
 
 
-def test_many_radii_cost_a_patient_rung_at_most_twice_its_patience(bare, listed):
+def test_many_radii_cost_a_patient_rung_little_more_than_its_patience(bare, listed):
     model, inputs, labels = bare
     listed(Noted("step", step_down))
     row = listed(Noted("idle", gives_up))
     epsilons = tuple(0.02 * (step + 1) for step in range(20))
     sweep = ThreatSweep(Norm.LINF, epsilons)
-    run_attacks(model, inputs, labels, sweep, ["step", Rung("idle", 1)])
-    assert 32 <= sum(len(given) for _, given in row.asked) <= 64
+    run_attacks(model, inputs, labels, sweep, ["step", Rung("idle", 2)])
+    assert 64 <= sum(len(given) for _, given in row.asked) <= 80
 
 
-def test_patience_halves_from_radius_to_radius_and_comes_back_with_a_break():
-    patience = Patience(8)
+def test_patience_ends_after_two_radii_in_vain_and_comes_back_with_a_break():
+    patience = Patience(2, 4)
     patience.saw(8, 0)
     assert patience.ended
     patience.enter()
-    assert (patience.ended, patience.next_chunk(32)) == (False, 4)
-    patience.saw(4, 1)
+    assert (patience.ended, patience.next_chunk(32)) == (False, 2)
+    patience.saw(2, 1)
     assert patience.next_chunk(32) == 8
-    for _ in range(4):
+    for _ in range(2):
         patience.saw(patience.granted, 0)
         patience.enter()
     assert patience.ended
-    assert not Patience(None).ended
+    assert not Patience(None, 4).ended
+
+
+def test_a_probe_ends_after_two_radii_in_vain_however_few_samples_they_had():
+    patience = Patience(1, 32)
+    for radius in range(2):
+        assert not patience.ended, radius
+        patience.saw(3, 0)
+        patience.enter()
+    assert patience.ended
 
 
 def test_a_rung_is_patient_for_at_least_one_chunk_and_runs_once():

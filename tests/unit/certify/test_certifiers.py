@@ -9,7 +9,7 @@ import torch
 
 from robustcert.certify.interface import CertificationTask
 from robustcert.certify.logits import binary_as_pair
-from robustcert.certify.registry import CERTIFIERS
+from robustcert.certify.registry import AT_ONCE, CERTIFIERS, FREE, ORACLES
 from robustcert.certify.rounding import float_slack
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.execute import run
@@ -20,7 +20,14 @@ from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.threat_model import UNIT_BOX, Box
 from tests.models import nets
 
+NAMES = [name for name in CERTIFIERS if name not in ORACLES]
+QUICK = [name for name in NAMES if name in FREE]
 WIDE = Box(-100.0, 100.0)
+
+
+def resolution(name):
+    """How far a radius may lie below the truth: those of bisection are not exact."""
+    return 1e-6 if name in AT_ONCE else 0.02
 
 
 def linear_graph(weight: torch.Tensor, bias: torch.Tensor) -> LayerGraph:
@@ -29,7 +36,8 @@ def linear_graph(weight: torch.Tensor, bias: torch.Tensor) -> LayerGraph:
 
 
 def radii(name, task):
-    return CERTIFIERS[name](task.graph, task.norm)(task)
+    most = torch.full_like(task.slack, math.inf)
+    return CERTIFIERS[name](task.graph, task.norm).radii(task, most)
 
 
 def task_for(graph, inputs, labels, norm, box=WIDE):
@@ -37,7 +45,7 @@ def task_for(graph, inputs, labels, norm, box=WIDE):
     return CertificationTask(graph, inputs, labels, norm, box, slack)
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", THREAT_NORMS)
 def test_the_radius_of_a_linear_classifier_is_its_exact_distance(name, norm):
     g = torch.Generator().manual_seed(5)
@@ -52,10 +60,10 @@ def test_the_radius_of_a_linear_classifier_is_its_exact_distance(name, norm):
     exact = (gaps / lengths).nan_to_num(nan=math.inf).amin(1)
     radius = radii(name, task_for(linear_graph(W, b), x, labels, norm))
     assert (radius <= exact).all()
-    torch.testing.assert_close(radius, exact, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(radius, exact, rtol=resolution(name), atol=0.0)
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", THREAT_NORMS)
 def test_a_misclassified_sample_is_never_certified(name, norm):
     W = torch.eye(2, dtype=torch.float64)
@@ -64,7 +72,7 @@ def test_a_misclassified_sample_is_never_certified(name, norm):
     assert radii(name, task_for(graph, x, torch.tensor([0]), norm)).item() == 0.0
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_tie_is_never_certified(name):
     W = torch.eye(2, dtype=torch.float64)
     x = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
@@ -73,7 +81,7 @@ def test_a_tie_is_never_certified(name):
     assert radii(name, task).item() == 0.0
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_constant_classifier_is_certified_on_the_whole_box(name):
     W = torch.zeros(2, 3, dtype=torch.float64)
     b = torch.tensor([1.0, 0.0], dtype=torch.float64)
@@ -82,7 +90,7 @@ def test_a_constant_classifier_is_certified_on_the_whole_box(name):
     assert radii(name, task).item() == 1.0
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_margin_counts_only_above_the_slack(name):
     W = torch.eye(2, dtype=torch.float64)
     x = torch.tensor([[0.6, 0.5]], dtype=torch.float64)
@@ -91,11 +99,11 @@ def test_the_margin_counts_only_above_the_slack(name):
     half = CertificationTask(
         graph, x, torch.tensor([0]), Norm.LINF, WIDE, torch.tensor([0.05]).double()
     )
-    assert radii(name, whole).item() == pytest.approx(0.05, abs=1e-6)
-    assert radii(name, half).item() == pytest.approx(0.025, abs=1e-6)
+    assert radii(name, whole).item() == pytest.approx(0.05, rel=resolution(name))
+    assert radii(name, half).item() == pytest.approx(0.025, rel=resolution(name))
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", THREAT_NORMS)
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_logit_is_certified_by_its_distance_from_zero(name, norm, label):
@@ -104,11 +112,11 @@ def test_one_logit_is_certified_by_its_distance_from_zero(name, norm, label):
     graph = linear_graph(W, torch.zeros(1, dtype=torch.float64))
     radius = radii(name, task_for(graph, x, torch.tensor([label]), norm))
     exact = 0.7 / (5.0 if norm is Norm.L2 else 7.0)
-    assert radius.item() == pytest.approx(exact, abs=1e-6)
+    assert radius.item() == pytest.approx(exact, rel=resolution(name))
     assert radius.item() <= exact
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("norm", THREAT_NORMS)
 @pytest.mark.parametrize("net", nets.IMAGE_NETS)
 def test_no_perturbation_inside_the_radius_changes_the_class(name, norm, net):
@@ -151,7 +159,7 @@ class Mystery(Layer):
     """A layer kind that no certifier has heard of."""
 
 
-@pytest.mark.parametrize("name", CERTIFIERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_layer_without_a_rule_is_refused_by_name(name):
     start = Input("input", (), (2,))
     odd = Mystery("odd", (0,), (2,))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from robustcert.cli.main import COMMANDS, main
 from tests.models import nets
 from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
+from tests.models.onnx_files import exported, model_file, node
 
 
 @pytest.fixture
@@ -84,6 +86,7 @@ def test_each_side_alone_writes_its_part(run, files, command, schema):
     document = json.loads(out)
     assert document["schema"] == schema
     assert ("attacks" in document) is (command == "attack")
+    assert ("certifiers" in document) is (command == "certify")
 
 
 def test_lipschitz_needs_no_samples(run, files):
@@ -153,7 +156,9 @@ def test_an_error_inside_the_sandbox_reads_the_same(run, tmp_path, case):
         ("--epsilon", "0.1", "--norm", "l3"),
         ("--epsilon", "0.1", "--input-shape", "3,x"),
         ("--epsilon", "0.1", "--attack", "nope", "--trust-model"),
-        ("--epsilon", "0.1", "--method", "nope", "--trust-model"),
+        ("--epsilon", "0.1", "--certifiers", "nope", "--trust-model"),
+        ("--epsilon", "0.1", "--certifiers", "auto,interval", "--trust-model"),
+        ("--epsilon", "0.1", "--certify-seconds", "-1", "--trust-model"),
         ("--epsilon", "0.1", "--json", "/proc/nowhere/r.json", "--trust-model"),
         (),
     ],
@@ -270,3 +275,53 @@ def test_the_command_line_starts_without_torch():
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """A net on 12 numbers as ONNX, and samples that are images of 3 x 2 x 2."""
+    net = nets.settled(nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)))
+    (tmp_path / "model.bin").write_bytes(exported(net, (12,), batch=1))
+    images = torch.rand(12, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        labels = net(images.flatten(1)).argmax(dim=1)
+    np.savez(tmp_path / "samples.npz", inputs=images.numpy(), labels=labels.numpy())
+    return tmp_path
+
+
+def onnx_evaluation(folder, *more):
+    return (
+        *("evaluate", folder / "model.bin", "--samples", folder / "samples.npz"),
+        *("--norm", "linf", "--epsilon", "0.01", "--tier", "quick", *more),
+    )
+
+
+def test_an_onnx_file_is_evaluated_in_the_sandbox_whatever_its_name(run, onnx_file):
+    code, _, err = run(
+        *onnx_evaluation(onnx_file, "--input-shape", "3,2,2"),
+        *("--json", onnx_file / "r.json"),
+    )
+    assert code == 0, err
+    document = json.loads((onnx_file / "r.json").read_text())
+    assert document["model"]["format"] == "onnx"
+    assert document["model"]["input_shape"] == [3, 2, 2]
+    assert document["model"]["layers"][1]["name"] == "input_shape"
+    assert not document["model"]["unsupported"]
+    assert document["accuracy"]["clean"] == 1.0
+
+
+def test_samples_that_only_a_named_shape_fits_are_refused_with_that_remedy(
+    run, onnx_file
+):
+    code, _, err = run(*onnx_evaluation(onnx_file))
+    assert code == 2
+    assert "samples have shape (3, 2, 2), the model takes (12,)" in err
+    assert "--input-shape 3,2,2" in err.replace("\n", " ")
+
+
+def test_an_onnx_operator_without_a_rule_refuses_the_file(run, onnx_file):
+    data = model_file([node("Sin", ["x"], ["y"])], ("N", 12))
+    (onnx_file / "model.bin").write_bytes(data)
+    code, _, err = run(*onnx_evaluation(onnx_file))
+    assert code == 4
+    assert "operator Sin has no rule" in err

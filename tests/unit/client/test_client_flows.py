@@ -184,6 +184,8 @@ def test_options_become_a_request():
         seconds=9.0,
         attack_seconds=4.0,
         attack_queries=10_000,
+        certifiers=["interval", "crown"],
+        certify_seconds=2.5,
     )
     assert (request.samples.count, request.samples.seed) == (5, 7)
     assert (request.tier, request.effort) == (Tier.QUICK, Effort.TIGHT)
@@ -191,6 +193,8 @@ def test_options_become_a_request():
     assert (request.budget.seconds, request.budget.memory_mb) == (9.0, None)
     assert request.budget.attack_seconds == 4.0
     assert request.budget.attack_queries == 10_000
+    assert request.certifiers == ["interval", "crown"]
+    assert request.budget.certify_seconds == 2.5
 
 
 @pytest.mark.parametrize(
@@ -201,6 +205,7 @@ def test_options_become_a_request():
         ({"seconds": -1.0}, "budget.seconds"),
         ({"attack_queries": -1}, "budget.attack_queries"),
         ({"attack_seconds": float("nan")}, "budget.attack_seconds"),
+        ({"certify_seconds": -1.0}, "budget.certify_seconds"),
         ({"attacks": ["../x"]}, "attacks.0"),
     ],
 )

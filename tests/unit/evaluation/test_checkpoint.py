@@ -16,7 +16,7 @@ from robustcert.errors import UsageError
 from robustcert.evaluation.local import in_sandbox
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.request import EvaluationRequest, to_request
-from robustcert.evaluation.run import Surroundings, attack, evaluate
+from robustcert.evaluation.run import Surroundings, attack, certify, evaluate
 from robustcert.models.samples import Samples
 from robustcert.models.torchscript import load_torchscript
 from robustcert.results.document import to_document, without_times
@@ -29,7 +29,10 @@ from tests.models.bad_inputs import good_samples
 SIZE = 4
 COUNT = 12
 PLAN = EvaluationPlan(
-    ThreatSweep(Norm.LINF, (0.05, 0.2)), seed=3, attacks=("fgsm", "pgd")
+    ThreatSweep(Norm.LINF, (0.05, 0.2)),
+    seed=3,
+    attacks=("fgsm", "pgd"),
+    certifiers=("lipschitz-margin", "interval"),  # none that a slow machine cuts short
 )
 
 
@@ -173,7 +176,7 @@ def changed(path, change):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda c: c.update(version=2), "version 2"),
+        (lambda c: c.update(version=1), "version 1"),
         (lambda c: c["mark"].update(model="f" * 64), "another model"),
         (lambda c: c["mark"].update(samples="f" * 64), "another samples"),
         (lambda c: c["mark"].update(program="f" * 64), "another program"),
@@ -203,6 +206,18 @@ def test_a_file_that_does_not_fit_is_not_believed(
     assert report.rows == whole.rows
     again = evaluate(model, samples, PLAN, around)
     assert document(again) == document(whole)
+
+
+def test_a_certification_that_was_ended_goes_on_and_keeps_its_costs(
+    model, samples, tmp_path
+):
+    around = Surroundings(checkpoints=tmp_path)
+    whole = certify(model, samples, PLAN, around)
+    (tmp_path / "shard-4-8.json").unlink()
+    again = certify(model, samples, PLAN, around)
+    assert (again.provenance.cache.hits, again.provenance.cache.misses) == (2, 1)
+    assert document(again) == document(whole)
+    assert [run.samples for run in again.certifiers] == [COUNT, COUNT]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[1, 2]"])

@@ -86,9 +86,9 @@ def test_the_same_seed_gives_the_same_document_apart_from_times():
     inputs = torch.rand(12, 6, generator=torch.Generator().manual_seed(4))
     labels = model.logits(inputs).argmax(1)
     samples = Samples(inputs, labels, "random", "0" * 64)
+    asked = plan(epsilons=(0.2,), certify_seconds=60.0)
     documents = [
-        without_times(to_document(evaluate(model, samples, plan(epsilons=(0.2,)))))
-        for _ in range(2)
+        without_times(to_document(evaluate(model, samples, asked))) for _ in range(2)
     ]
     assert documents[0] == documents[1]
 
@@ -98,7 +98,8 @@ def test_attacks_alone_certify_nothing_and_certificates_alone_attack_nothing():
     attacked = attack(model, samples, plan(epsilons=(0.3,)))
     assert attacked.curve[0].certified == 0.0
     assert attacked.curve[0].robust == 0.25
-    certified = certify(model, samples, plan(epsilons=(0.3,)))
+    asked = plan(epsilons=(0.3,), certifiers=("interval",))
+    certified = certify(model, samples, asked)
     assert certified.curve[0].certified == 0.25
     assert certified.curve[0].robust == 0.75
     assert not certified.attacks
@@ -232,6 +233,12 @@ def test_a_plan_asks_for_at_least_one_sample():
         plan(count=0)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_plan_gives_certifiers_a_finite_time(seconds):
+    with pytest.raises(UsageError):
+        plan(certify_seconds=seconds)
+
+
 def test_a_request_survives_the_border_of_the_child():
     request = EvaluationRequest(
         "model.pt",
@@ -246,10 +253,12 @@ def test_a_request_survives_the_border_of_the_child():
             seed=7,
             attacks=("pgd",),
             certifiers=("interval",),
+            certify_seconds=2.5,
             budget=Budget(seconds=2.5, queries=1000),
         ),
         sample_name="mine",
         input_shape=(3, 8, 8),
         checkpoints="kept",
+        seconds=60.0,
     )
     assert from_request(to_request(request)) == request

@@ -122,7 +122,7 @@ def test_the_page_has_a_language_one_main_heading_and_no_skipped_level(small_pag
 
 def test_every_table_has_a_caption_and_every_header_a_scope(small_page):
     elements = small_page.elements
-    assert elements.count("table") == elements.count("caption") == 5
+    assert elements.count("table") == elements.count("caption") == 6
     scopes = [a for a in small_page.attributes if a[:2] == ("th", "scope")]
     assert len(scopes) == elements.count("th")
 

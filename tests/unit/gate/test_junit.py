@@ -33,7 +33,7 @@ def test_a_failed_rule_is_a_failure_and_an_inconclusive_one_an_error():
     assert isinstance(results[1][0], Failure)
     assert isinstance(results[2][0], Error)
     assert results[2][0].type == "inconclusive"
-    assert "Attack and certify" in results[2][0].text
+    assert "certify at a higher effort" in results[2][0].text
 
 
 def test_hostile_names_leave_the_file_well_formed():

@@ -21,6 +21,8 @@ box = [-1.0, 1]
 count = 500
 tier = "thorough"
 effort = "tight"
+certifiers = ["interval", "crown"]
+certify_seconds = 2.5
 seed = 7
 
 [[rule]]
@@ -62,6 +64,8 @@ def test_a_policy_says_what_to_evaluate_and_what_to_ask(tmp_path):
     assert subject.threats.box == Box(-1.0, 1.0)
     assert (subject.count, subject.seed) == (500, 7)
     assert (subject.tier, subject.effort) == (Tier.THOROUGH, Effort.TIGHT)
+    assert subject.certifiers == ("interval", "crown")
+    assert subject.certify_seconds == 2.5
     assert policy.rules == (
         Rule(Metric.CLEAN, 0.95, confidence=0.9),
         Rule(Metric.CERTIFIED, 0.8, epsilon=0.5),

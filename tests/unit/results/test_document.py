@@ -62,6 +62,7 @@ def test_the_schemas_top_level_names_stand_in_the_order_of_the_specification():
         "accuracy",
         "per_sample",
         "attacks",
+        "certifiers",
         "findings",
         "provenance",
     ]
@@ -281,8 +282,9 @@ def test_part_documents_hold_their_part_of_the_report_under_the_same_names():
     assert attack.pop("schema") == ATTACK_SCHEMA
     assert certify.pop("schema") == CERTIFY_SCHEMA
     assert attack == {key: whole[key] for key in attack}
-    assert set(whole) - set(attack) == {"schema", "lipschitz"}
-    assert set(attack) - set(certify) == {"attacks"}
+    assert set(whole) - set(attack) == {"schema", "lipschitz", "certifiers"}
+    assert set(whole) - set(certify) == {"schema", "lipschitz", "attacks"}
+    assert certify == {key: whole[key] for key in certify}
 
 
 def test_a_lipschitz_document_explains_a_missing_upper_bound():

@@ -59,4 +59,7 @@ class Deadline:
 
 def true_bound(program: Program, largest: float) -> float:
     """The Lipschitz bound, from the largest eigenvalue in the program's scale."""
-    return math.ldexp(math.sqrt(max(largest, 0.0)), -program.exponents[-1])
+    try:
+        return math.ldexp(math.sqrt(max(largest, 0.0)), -program.exponents[-1])
+    except OverflowError:  # beyond float64: no bound
+        return math.inf

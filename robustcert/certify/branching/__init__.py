@@ -1,0 +1,1 @@
+"""Branch and bound: settles a ball for piecewise linear nets, given time."""

@@ -1,0 +1,1 @@
+"""CROWN and alpha-CROWN: linear bounds, carried backwards through the graph."""

@@ -1,0 +1,1 @@
+"""Randomized smoothing: statements about the smoothed model, never about the base."""
