@@ -93,6 +93,7 @@ def child_request(order: WorkOrder) -> dict[str, Any]:
         model=str(order.model_path),
         samples=str(order.samples_path or asked.samples.id),
         plan=plan,
+        input_shape=None if asked.input_shape is None else tuple(asked.input_shape),
         sample_name=order.samples_name,
         checkpoints=str(order.folder),
         seconds=order.seconds,

@@ -40,6 +40,7 @@ def submit(
     certify_seconds: options.CertifySeconds = None,
     seed: options.Seed = 0,
     box: options.BoxEnds = options.UNIT_ENDS,
+    input_shape: options.InputShape = None,
     attack_seconds: options.AttackSeconds = None,
     attack_queries: options.AttackQueries = None,
     url: Url = DEFAULT_URL,
@@ -60,6 +61,7 @@ def submit(
             certify_seconds=certify_seconds,
             seed=seed,
             box=box,
+            input_shape=options.shape_from_words(input_shape),
             attack_seconds=attack_seconds,
             attack_queries=attack_queries,
         )

@@ -57,6 +57,7 @@ def evaluation_request(
         "effort": options.get("effort", Effort.FAST),
         "attacks": list(options.get("attacks", ())),
         "certifiers": list(options.get("certifiers", ())),
+        "input_shape": options.get("input_shape"),
     }
     try:
         return EvaluationRequest.model_validate(body)

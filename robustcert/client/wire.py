@@ -185,6 +185,13 @@ class EvaluationRequest(Wire):
     certifiers: list[MethodName] = Field(
         default_factory=list, max_length=64, description="empty: all that apply"
     )
+    input_shape: list[Annotated[int, Field(ge=1, le=2**20)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="of the model's input, without the batch: where the model leaves "
+        "it open, or the samples have another one of as many numbers",
+    )
     budget: Budget = Budget()
 
 

@@ -73,10 +73,12 @@ def evaluate(
     )
     with tempfile.TemporaryDirectory(prefix="robustcert-") as folder:
         seconds = options.get("seconds") or DEFAULT_SECONDS
+        shape = options.get("input_shape")
         request = EvaluationRequest(
             _file(model, Path(folder) / "model.pt"),
             _file(samples, Path(folder) / "samples.npz"),
             plan,
+            input_shape=None if shape is None else tuple(shape),
             seconds=seconds,
         )
         limits = Limits(

@@ -19,6 +19,8 @@ class Options(TypedDict, total=False):
         effort: how hard the Lipschitz bounds and the certifiers try.
         attacks: by name; the tier's if left out.
         certifiers: by name; all that apply if left out.
+        input_shape: of the model's input, without the batch, where the model leaves it
+            open or the samples have another one of as many numbers.
         certify_seconds: what certifiers may spend on each sample that cheap ones and
             attacks left open; the effort's if left out.
         seconds: wall-clock limit.
@@ -34,6 +36,7 @@ class Options(TypedDict, total=False):
     effort: Effort | str
     attacks: Sequence[str]
     certifiers: Sequence[str]
+    input_shape: Sequence[int] | None
     certify_seconds: float | None
     seconds: float | None
     memory_mb: int | None

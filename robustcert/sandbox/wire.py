@@ -35,7 +35,8 @@ OUT_OF_MEMORY = (
 def printable(text: object, limit: int = MESSAGE_LENGTH) -> str:
     """A stranger's text on one line: non-printables escaped, cut to ``limit``."""
     start = str(text)[:limit]
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in start)
+    spaced = start.replace("\N{NO-BREAK SPACE}", " ")
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in spaced)
     return shown[:limit]
 
 

@@ -70,6 +70,20 @@ def test_an_onnx_file_gets_its_bracket(real_client):
     assert report.lipschitz.lower.value < report.lipschitz.upper.value
 
 
+def test_samples_of_another_shape_go_in_where_the_request_says_so(real_client):
+    model = exported(nets.settled(nets.mlp(784, 16, 10)), (1, 784), batch=1)
+    asked = ("fashion-mnist-500", "linf", [0.001])
+    with pytest.raises(ProblemError, match="shape") as caught:
+        real_client.evaluate(model, *asked, count=5, tier="quick")
+    assert (
+        "input_shape" in caught.value.remedy or "--input-shape" in caught.value.remedy
+    )
+    document = real_client.evaluate(
+        model, *asked, count=5, tier="quick", input_shape=(1, 28, 28)
+    )
+    assert from_document(document).model.input_shape == (1, 28, 28)
+
+
 def test_an_onnx_file_with_control_flow_is_refused_at_upload(real_client):
     branch = onnx.helper.make_graph([], "branch", [], [])
     flow = node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
