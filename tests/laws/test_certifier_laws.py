@@ -19,7 +19,9 @@ from robustcert.certify.registry import CERTIFIERS
 from robustcert.errors import RobustCertError, UnsupportedLayerError
 from robustcert.graph.execute import run
 from robustcert.graph.layers import Input, LayerGraph, Linear
+from robustcert.models.interface import LoadedModel
 from robustcert.results.norm import THREAT_NORMS, Norm
+from robustcert.results.report import OutputKind
 from robustcert.results.threat_model import UNIT_BOX, Box, ThreatSweep
 from robustcert.tensors import lp_norms, margins
 from tests.laws.exact_radii import HatNet, exceeds_linear_radius, linear_gaps
@@ -174,7 +176,7 @@ def test_a_radius_on_the_line_never_exceeds_the_exact_one(name, norm, scale):
 @cache
 def exact_on_the_square():
     """100 points of a 2-20-2 net, their classes and exact radii."""
-    graph = relu_graph(20, 2, seed=10)
+    graph = relu_graph(20, 2, seed=4)
     points = rand(100, 2, seed=11)
     labels = predicted(graph, points)
     radii = [
@@ -195,6 +197,21 @@ def test_certified_radii_never_exceed_those_of_integer_programs(name):
     assert not (proved & (exact < beyond)).any()
     within = certifier.prove(task, near * 0.999, 1.0).proved
     assert name not in COMPLETE or within.all()
+
+
+def test_no_example_is_nearer_than_integer_programs_say_and_most_are_at_1_percent():
+    graph, points, labels, exact = exact_on_the_square()
+    model = LoadedModel(
+        lambda x: run(graph, x), graph, "0" * 64, "layers", (2,), graph.outputs,
+        OutputKind.LOGITS, 1, torch.float64, torch.device("cpu"),
+    )  # fmt: skip
+    threats = ThreatSweep(Norm.LINF, (1.0,))
+    found = run_attacks(model, points, labels, threats, ["fmn", "fab-t"], graph=graph)
+    distances = torch.tensor([example.distance for example in found.examples])
+    nearest = exact[[example.index for example in found.examples]]
+    assert (distances >= nearest * (1.0 - 1e-6)).all()
+    assert (distances <= nearest * 1.01).double().mean() > 0.8
+    assert len(distances) == int((exact < 1.0).sum())
 
 
 @pytest.mark.parametrize("name", CERTIFIERS)
