@@ -64,3 +64,10 @@ class Attack(Protocol):
     def perturb(self, target: Target) -> Tensor:
         """Candidates ``(N, *input_shape)``: mere claims, right or wrong."""
         ...
+
+
+def lacks_norm(attack: Attack, threat: ThreatModel) -> str | None:
+    """A refusal where the attack has no version for the threat's norm."""
+    if threat.norm in attack.norms:
+        return None
+    return f"it has no {threat.norm.word} version"

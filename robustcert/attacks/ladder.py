@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustcert.attacks.interface import Attack, Target
+from robustcert.attacks.interface import Attack, Target, lacks_norm
 from robustcert.attacks.verify import fooled, settle
 from robustcert.models.interface import LoadedModel
 from robustcert.results.norm import Norm
@@ -32,8 +32,8 @@ class Ladder:
 
     def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:
         """Why no rung can run here, ``None`` where one can."""
-        if threat.norm not in self.norms:
-            return f"it has no {threat.norm.word} version"
+        if lack := lacks_norm(self, threat):
+            return lack
         reasons = [rung.refusal(model, threat) for rung in self.rungs]
         return None if None in reasons else reasons[0]
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from robustcert.attacks.differences import difference_gradients
-from robustcert.attacks.interface import Attack, Target
+from robustcert.attacks.interface import Attack, Target, lacks_norm
 from robustcert.attacks.losses import (
     likeliest_others,
     negative_margin,
@@ -58,9 +58,7 @@ class StraightThrough:
 
     def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:  # noqa: ARG002 - the protocol's; any model will do
         """Why the attack cannot run here, ``None`` where it can."""
-        if threat.norm not in self.norms:
-            return f"it has no {threat.norm.word} version"
-        return None
+        return lacks_norm(self, threat)
 
     def perturb(self, target: Target) -> Tensor:
         """The best iterates ``(N, *input_shape)``."""

@@ -24,7 +24,7 @@ from robustcert.attacks.guest_model import (
     LogitMap,
     as_they_are,
 )
-from robustcert.attacks.interface import Target
+from robustcert.attacks.interface import Target, lacks_norm
 from robustcert.attacks.quarantine import quarantine
 from robustcert.attacks.requirements import Requirement
 from robustcert.errors import UsageError
@@ -93,8 +93,8 @@ class GuestAttack:
 
     def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:
         """Why the attack cannot run here, ``None`` where it can."""
-        if threat.norm not in self.norms:
-            return f"it has no {threat.norm.word} version"
+        if lack := lacks_norm(self, threat):
+            return lack
         reasons = (requirement(model) for requirement in self.requirements)
         return next((reason for reason in reasons if reason), None)
 

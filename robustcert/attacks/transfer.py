@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from robustcert.attacks.differences import coordinate_reach
-from robustcert.attacks.interface import Attack, Target
+from robustcert.attacks.interface import Attack, Target, lacks_norm
 from robustcert.attacks.slope import View
 from robustcert.attacks.straight_gradients import RowLoss, straight_gradients
 from robustcert.attacks.straight_through import row_losses
@@ -77,9 +77,7 @@ class Transfer:
 
     def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:  # noqa: ARG002 - the protocol's; any model will do
         """Why the attack cannot run here, ``None`` where it can."""
-        if threat.norm not in self.norms:
-            return f"it has no {threat.norm.word} version"
-        return None
+        return lacks_norm(self, threat)
 
     def perturb(self, target: Target) -> Tensor:
         """The best iterates ``(N, *input_shape)``."""

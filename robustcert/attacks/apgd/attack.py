@@ -29,7 +29,7 @@ from robustcert.attacks.apgd.trajectories import (
     Trajectories,
     random_starts,
 )
-from robustcert.attacks.interface import Target
+from robustcert.attacks.interface import Target, lacks_norm
 from robustcert.attacks.slope import slope
 from robustcert.attacks.verify import fooled
 from robustcert.models.interface import LoadedModel
@@ -71,9 +71,7 @@ class Apgd:
 
     def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:  # noqa: ARG002 - any model will do
         """Why the attack cannot run here, ``None`` where it can."""
-        if threat.norm in self.norms:
-            return None
-        return f"it has no {threat.norm.word} version"
+        return lacks_norm(self, threat)
 
     def perturb(self, target: Target) -> Tensor:
         """Candidates ``(N, *input_shape)``, float32 at least, inside ball and box."""

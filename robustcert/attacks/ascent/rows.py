@@ -11,7 +11,7 @@ from robustcert.attacks.ascent.climb import Course, climb
 from robustcert.attacks.ascent.hunt import Hunt
 from robustcert.attacks.ascent.schedule import Geometric
 from robustcert.attacks.ascent.starts import at_random
-from robustcert.attacks.interface import Attack, Target
+from robustcert.attacks.interface import Attack, Target, lacks_norm
 from robustcert.models.interface import LoadedModel
 from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.threat_model import ThreatModel
@@ -35,9 +35,7 @@ class Ascent:
 
     def refusal(self, _: LoadedModel, threat: ThreatModel) -> str | None:
         """Why it cannot run here, ``None`` where it can."""
-        if threat.norm not in self.norms:
-            return f"it has no {threat.norm.word} version"
-        return None
+        return lacks_norm(self, threat)
 
     def perturb(self, target: Target) -> Tensor:
         """The best iterates ``(N, *input_shape)``, inside ball and box."""

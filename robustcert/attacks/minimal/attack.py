@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from robustcert.attacks.interface import Target
+from robustcert.attacks.interface import Target, lacks_norm
 from robustcert.attacks.minimal.nearest import firm
 from robustcert.attacks.minimal.walk import Route
 from robustcert.models.interface import LoadedModel
@@ -46,9 +46,7 @@ class MinimalAttack:
         threat: ThreatModel,
     ) -> str | None:
         """Why the attack cannot run here, ``None`` where it can."""
-        if threat.norm not in self.norms:
-            return f"it has no {threat.norm.word} version"
-        return None
+        return lacks_norm(self, threat)
 
     def perturb(self, target: Target) -> Tensor:
         """Candidates ``(N, *input_shape)``: the nearest adversarial iterates."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustcert.attacks.apgd.finds import Finds, Judge, finds_of
-from robustcert.attacks.interface import Target
+from robustcert.attacks.interface import Target, lacks_norm
 from robustcert.attacks.square.canvas import Canvas, Dice, canvas_of
 from robustcert.attacks.square.proposals import first_points, next_points
 from robustcert.attacks.square.schedule import share_at
@@ -43,9 +43,7 @@ class Square:
 
     def refusal(self, model: LoadedModel, threat: ThreatModel) -> str | None:  # noqa: ARG002 - any model will do
         """Why the attack cannot run here, ``None`` where it can."""
-        if threat.norm in self.norms:
-            return None
-        return f"it has no {threat.norm.word} version"
+        return lacks_norm(self, threat)
 
     def perturb(self, target: Target) -> Tensor:
         """Candidates ``(N, *input_shape)``, float32 at least, inside ball and box."""
