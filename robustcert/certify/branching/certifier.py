@@ -82,8 +82,8 @@ class BranchAndBound(ByBisection):
         limit = SECONDS if math.isinf(seconds) else seconds
         with torch.no_grad():
             gaps = margins(binary_as_pair(run(task.graph, task.inputs)), task.labels)
-            proved = (gaps > task.slack) & (radii == 0.0)
-            asked = ((gaps > task.slack) & (radii > 0.0)).nonzero().flatten()
+            proved = torch.zeros_like(task.labels, dtype=torch.bool)
+            asked = (gaps > task.slack).nonzero().flatten()
             some = task.subset(asked)
             found = suspects_by_ascent(some, radii[asked])
             suspects = {int(asked[row]): point for row, point in found.items()}
