@@ -49,13 +49,7 @@ from benchmarks.certification_measures import (
     settled_share,
 )
 from benchmarks.certification_page import page
-from benchmarks.certification_peers import (
-    PACKAGES,
-    PEERS,
-    UNTRIED,
-    import_failure,
-    refusal,
-)
+from benchmarks.certification_peers import PACKAGES, PEERS
 from benchmarks.machine import machine
 from robustcert.certify.registry import CERTIFIERS, ORACLES
 from robustcert.errors import RobustCertError
@@ -120,9 +114,9 @@ def measure_line(log: Log, line: Line, asked: argparse.Namespace) -> None:
         if name in asked.methods:
             row = attempted(lambda name=name: _share(bench, line, name))
             log.note(part, "rows", name, row)
-    if line.methods is None:
-        for name, row in _peers(bench, line, asked.peers):
-            log.note(part, "peers", name, row)
+    peers = [name for name in asked.peers if name in (line.methods or PEERS)]
+    for name, row in _peers(bench, line, peers):
+        log.note(part, "peers", name, row)
 
 
 def measure_ratio(log: Log, line: RatioLine, asked: argparse.Namespace) -> None:
@@ -185,7 +179,7 @@ def _share(bench: Bench, line: Line, name: str) -> Row:
 def _peers(bench: Bench, line: Line, asked: Iterable[str]) -> Iterator[tuple[str, Row]]:
     task = peer_task(bench, line)
     for name in asked:
-        reason = refusal(task)
+        reason = PEERS[name].refusal(task)
         if reason:
             yield name, {"refused": reason}
             continue
@@ -193,8 +187,6 @@ def _peers(bench: Bench, line: Line, asked: Iterable[str]) -> Iterator[tuple[str
             yield name, peer_share(bench, line, name)
         except Exception as error:  # a guest may raise anything
             yield name, {"failed": f"{type(error).__name__}: {error}"}
-    reason = import_failure(UNTRIED)
-    yield UNTRIED, {"refused": reason or "it can be imported, and was not asked"}
 
 
 def _reference(path: Path, line: JointLine) -> Row | None:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.certification_lines import JointLine, Line, RatioLine
-from benchmarks.certification_peers import PEERS, PeerTask
+from benchmarks.certification_peers import PEERS
+from benchmarks.peer_task import PeerTask
 from robustcert.attacks.engine import run_attacks
 from robustcert.attacks.ensemble import tier_rungs
 from robustcert.attacks.verify import verify
@@ -136,7 +137,7 @@ def peer_share(bench: Bench, line: Line, name: str) -> Row:
     """What a peer calls certified."""
     task = peer_task(bench, line)
     started = time.process_time()
-    proved = PEERS[name](task)
+    proved = PEERS[name].certified(task)
     found = Verdicts(proved, torch.zeros_like(proved))
     return share(bench, found, _since(started))
 

@@ -9,7 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import certification, certification_measures, certification_peers
+from benchmarks import (
+    bound_propagation_peer,
+    certification,
+    certification_measures,
+    lirpa_peer,
+)
 from benchmarks.certification_lines import JOINTS, LINES, RATIOS, Line, RatioLine
 from benchmarks.certification_measures import bench_of, outcome
 from robustcert.certify.interface import Proof
@@ -179,7 +184,7 @@ def test_what_the_library_refuses_is_a_row():
 def test_a_peer_that_cannot_be_imported_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "bound_propagation", None)
     task = certification_measures.peer_task(bench(), LINE)
-    assert "cannot be imported" in certification_peers.refusal(task)
+    assert "cannot be imported" in bound_propagation_peer.refusal(task)
 
 
 def test_margin_nets_for_peers_compute_margins():
@@ -187,8 +192,8 @@ def test_margin_nets_for_peers_compute_margins():
     graph = extract(load_torchscript(nets.scripted(net), input_shape=(6,)))
     inputs = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
     logits = run(graph, inputs.double()).float()
-    chain = certification_peers.dense_chain(graph)
-    margins = certification_peers.margin_net(chain, 2)(inputs)
+    chain = bound_propagation_peer.dense_chain(graph)
+    margins = bound_propagation_peer.margin_net(chain, 2)(inputs)
     torch.testing.assert_close(margins, logits[:, [2]] - logits[:, [0, 1, 3]])
 
 
@@ -196,4 +201,19 @@ def test_peers_for_dense_nets_refuse_convolutions_by_kind():
     net = nets.settled(nets.IMAGE_NETS["conv"]())
     graph = extract(load_torchscript(nets.scripted(net), input_shape=nets.IMAGE))
     with pytest.raises(UnsupportedLayerError, match="conv"):
-        certification_peers.dense_chain(graph)
+        bound_propagation_peer.dense_chain(graph)
+
+
+@pytest.mark.parametrize("kind", ["conv strided", "sigmoid"])
+def test_nets_for_auto_lirpa_compute_the_logits(kind):
+    net = nets.settled(nets.IMAGE_NETS[kind]())
+    graph = extract(load_torchscript(nets.scripted(net), input_shape=nets.IMAGE))
+    inputs = torch.rand(3, *nets.IMAGE, generator=torch.Generator().manual_seed(0))
+    logits = run(graph, inputs.double()).float()
+    torch.testing.assert_close(lirpa_peer.Module(graph)(inputs), logits)
+
+
+def test_auto_lirpa_that_cannot_be_imported_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "auto_LiRPA", None)
+    task = certification_measures.peer_task(bench(), LINE)
+    assert "cannot be imported" in lirpa_peer.refusal(task)
