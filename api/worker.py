@@ -88,6 +88,11 @@ def child_request(order: WorkOrder) -> dict[str, Any]:
         certifiers=tuple(asked.certifiers),
         certify_seconds=asked.budget.certify_seconds,
         budget=Budget(asked.budget.attack_seconds, asked.budget.attack_queries),
+        smoothing=(
+            None
+            if asked.smoothing is None
+            else asked.smoothing.plan(asked.samples.seed)
+        ),
     )
     request = EvaluationRequest(
         model=str(order.model_path),

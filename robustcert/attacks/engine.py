@@ -89,6 +89,7 @@ def run_attacks(
     *,
     seed: int = 0,
     certified: Tensor | None = None,
+    margins: Tensor | None = None,
     graph: LayerGraph | None = None,
     budget: Budget = UNLIMITED,
     listener: Listener = unheard,
@@ -105,6 +106,8 @@ def run_attacks(
         seed: of every random step, at least 0; the same seed gives the same outcome.
         certified: ``(N,)`` certified radii in input units; samples certified at
             epsilon are not attacked there.
+        margins: ``(N,)`` clean margins that the caller goes by; a random model would
+            give others when asked again.
         graph: of ``model``, for attacks that climb its smooth twin.
         budget: of all attacks together; the outcome says what it left.
         listener: told after each chunk.
@@ -123,7 +126,8 @@ def run_attacks(
     radii = _radii(certified, len(inputs), model.device)
     with isolated_generators(seed):
         _check_alone(model, inputs)
-        margins = diagnostics.clean_margins(model, inputs, labels)
+        clean = diagnostics.clean_margins(model, inputs, labels)
+        clean = clean if margins is None else margins.to(clean)
         model = diagnostics.differentiable(model, inputs, labels)
         about_model = tuple(
             diagnostics.model_findings(model, inputs, labels, threats.largest, seed)
@@ -131,7 +135,7 @@ def run_attacks(
         able, refusals = _able(attacks, model, threats.largest)
         twin = twin_of(graph, model, inputs)
         campaign = Campaign(
-            model, inputs, labels, seed, Ledger(margins, radii), listener, twin, budget
+            model, inputs, labels, seed, Ledger(clean, radii), listener, twin, budget
         )
         campaign.run([(attack, asked[attack.name]) for attack in able], threats)
         refusals += _escalate(campaign, about_model, threats)
@@ -143,7 +147,7 @@ def run_attacks(
         ledger.examples(),
         tuple(tally.as_run() for tally in campaign.tallies),
         ledger.adversarial,
-        margins,
+        clean,
         about_model,
         tuple(refusals),
         sum(tally.non_finite for tally in campaign.tallies),

@@ -12,6 +12,7 @@ from robustcert.evaluation.request import to_request
 from robustcert.formats.registry import FORMATS
 from robustcert.results.document import from_document
 from robustcert.results.effort import Effort, Tier
+from robustcert.results.smoothing import DRAWS, smoothing_asked
 
 
 def evaluate(
@@ -34,6 +35,8 @@ def evaluate(
     markdown: options.MarkdownFile = None,
     attack_seconds: options.AttackSeconds = None,
     attack_queries: options.AttackQueries = None,
+    smooth_sigma: options.SmoothSigma = None,
+    smooth_draws: options.SmoothDraws = DRAWS,
     checkpoints: options.Checkpoints = None,
     trust_model: options.TrustModel = False,
     seconds: options.Seconds = options.LONGEST,
@@ -50,6 +53,7 @@ def evaluate(
         certifiers=options.certifiers(certifiers),
         certify_seconds=certify_seconds,
         budget=Budget(attack_seconds, attack_queries),
+        smoothing=smoothing_asked(smooth_sigma, smooth_draws, seed),
     )
     budget = options.Budget(seconds, memory_mb, trust_model)
     request = options.request(

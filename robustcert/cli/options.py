@@ -130,6 +130,18 @@ AttackQueries = Annotated[
         help="The same in forward and backward passes, per sample.",
     ),
 ]
+SmoothSigma = Annotated[
+    float | None,
+    typer.Option(
+        "--smooth-sigma",
+        metavar="S",
+        help="Noise, in input units: certify the smoothed model too, in a part of its "
+        "own.",
+    ),
+]
+SmoothDraws = Annotated[
+    int, typer.Option("--smooth-draws", metavar="N", help="Draws of that noise.")
+]
 Checkpoints = Annotated[
     Path | None,
     typer.Option(

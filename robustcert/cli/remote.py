@@ -18,6 +18,7 @@ from robustcert.client.wire import EvaluationStatus
 from robustcert.models.builtin import MODELS
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.progress import Listener, Progress
+from robustcert.results.smoothing import DRAWS
 
 Url = Annotated[
     str, typer.Option("--url", envvar="ROBUSTCERT_URL", help="Address of the service.")
@@ -43,6 +44,8 @@ def submit(
     input_shape: options.InputShape = None,
     attack_seconds: options.AttackSeconds = None,
     attack_queries: options.AttackQueries = None,
+    smooth_sigma: options.SmoothSigma = None,
+    smooth_draws: options.SmoothDraws = DRAWS,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Upload a model and samples, submit an evaluation, and print its id."""
@@ -64,6 +67,8 @@ def submit(
             input_shape=options.shape_from_words(input_shape),
             attack_seconds=attack_seconds,
             attack_queries=attack_queries,
+            smooth_sigma=smooth_sigma,
+            smooth_draws=smooth_draws,
         )
         typer.echo(client.submit(request).id)
 

@@ -19,6 +19,8 @@ def print_summary(document: Document, console: Console) -> None:
         _print_accuracy(document, console)
     if document.get("certifiers"):
         _print_certifiers(document["certifiers"], console)
+    if document.get("smoothing"):
+        _print_smoothing(document["smoothing"], console)
     for finding in document.get("findings", ()):
         console.print(f"{finding['level']}: {finding['message']}")
         console.print(f"  remedy: {finding['remedy']}")
@@ -71,4 +73,15 @@ def _print_certifiers(runs: Sequence[Document], console: Console) -> None:
     for run in runs:
         counts = (str(run[key]) for key in ("samples", "proved", "broken"))
         table.add_row(run["name"], *counts, f"{run['seconds']:.2f}")
+    console.print(table)
+
+
+def _print_smoothing(part: Document, console: Console) -> None:
+    console.print(
+        f"smoothed model (another model), sigma {part['sigma']:g}, {part['n']} draws; "
+        f"a radius is wrong with probability {part['alpha']:g} at most"
+    )
+    table = Table("l2 epsilon", "certified >=", box=None, pad_edge=False)
+    for point in part["accuracy"]["certified"]:
+        table.add_row(f"{point['epsilon']:g}", f"{point['accuracy']:.4f}")
     console.print(table)

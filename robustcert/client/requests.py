@@ -13,6 +13,7 @@ from robustcert.errors import SamplesError, UsageError
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.options import Options
 from robustcert.results.plain_text import plain_text
+from robustcert.results.smoothing import DRAWS
 
 
 def evaluation_request(
@@ -58,6 +59,7 @@ def evaluation_request(
         "attacks": list(options.get("attacks", ())),
         "certifiers": list(options.get("certifiers", ())),
         "input_shape": options.get("input_shape"),
+        "smoothing": _smoothing(options),
     }
     try:
         return EvaluationRequest.model_validate(body)
@@ -65,6 +67,13 @@ def evaluation_request(
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise UsageError(f"{where}: {first['msg']}") from error
+
+
+def _smoothing(options: Options) -> dict[str, Any] | None:
+    sigma = options.get("smooth_sigma")
+    if sigma is None:
+        return None
+    return {"sigma": sigma, "n": options.get("smooth_draws", DRAWS)}
 
 
 def file_bytes(source: str | Path | bytes, name: str) -> tuple[bytes, str]:

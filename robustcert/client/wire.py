@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.norm import norm_from_word
 from robustcert.results.plain_text import plain_text
+from robustcert.results.smoothing import DRAWS, LEAST_ALPHA, SmoothingPlan
 from robustcert.results.threat_model import Box, ThreatSweep
 
 SHA256 = "^[0-9a-f]{64}$"
@@ -171,6 +172,23 @@ class Budget(Wire):
     )
 
 
+class SmoothingChoice(Wire):
+    """How the model is smoothed; what is found is about the smoothed model alone."""
+
+    sigma: Annotated[FiniteFloat, Field(gt=0.0)] = Field(
+        description="standard deviation of the noise, in input units"
+    )
+    n0: int = Field(default=100, ge=1, le=10**6, description="draws that choose")
+    n: int = Field(default=DRAWS, ge=1, le=10**8, description="draws that count")
+    alpha: Annotated[FiniteFloat, Field(ge=LEAST_ALPHA, lt=0.5)] = Field(
+        default=0.001, description="failure probability of one sample's radius"
+    )
+
+    def plan(self, seed: int) -> SmoothingPlan:
+        """The choice as the library's record."""
+        return SmoothingPlan(self.sigma, self.n0, self.n, self.alpha, seed)
+
+
 class EvaluationRequest(Wire):
     """What to evaluate, and how."""
 
@@ -191,6 +209,9 @@ class EvaluationRequest(Wire):
         max_length=8,
         description="of the model's input, without the batch: where the model leaves "
         "it open, or the samples have another one of as many numbers",
+    )
+    smoothing: SmoothingChoice | None = Field(
+        default=None, description="null: nothing about a smoothed model"
     )
     budget: Budget = Budget()
 

@@ -16,6 +16,7 @@ from robustcert.results.effort import Effort, Tier
 from robustcert.results.norm import norm_from_word
 from robustcert.results.options import Options
 from robustcert.results.progress import Listener, unheard
+from robustcert.results.smoothing import DRAWS, smoothing_asked
 from robustcert.results.threat_model import Box, ThreatSweep
 from robustcert.sandbox.limits import MIB, Limits
 from robustcert.sandbox.run import run_in_child
@@ -70,6 +71,11 @@ def evaluate(
         certifiers=tuple(options.get("certifiers", ())),
         certify_seconds=options.get("certify_seconds"),
         budget=Budget(options.get("attack_seconds"), options.get("attack_queries")),
+        smoothing=smoothing_asked(
+            options.get("smooth_sigma"),
+            options.get("smooth_draws", DRAWS),
+            options.get("seed", 0),
+        ),
     )
     with tempfile.TemporaryDirectory(prefix="robustcert-") as folder:
         seconds = options.get("seconds") or DEFAULT_SECONDS

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from robustcert.attacks.budget import UNLIMITED, Budget
 from robustcert.errors import UsageError
 from robustcert.results.effort import Effort, Tier
+from robustcert.results.smoothing import SmoothingPlan
 from robustcert.results.threat_model import ThreatSweep
 
 
@@ -26,6 +27,7 @@ class EvaluationPlan:
         certify_seconds: what certifiers may spend on each sample that cheap ones and
             attacks left open; ``None`` means the effort's.
         budget: of all attacks together.
+        smoothing: of the smoothed model, in a part of its own; ``None`` leaves it out.
     """
 
     threats: ThreatSweep
@@ -37,6 +39,7 @@ class EvaluationPlan:
     certifiers: tuple[str, ...] = ()
     certify_seconds: float | None = None
     budget: Budget = UNLIMITED
+    smoothing: SmoothingPlan | None = None
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:

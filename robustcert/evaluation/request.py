@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from robustcert.attacks.budget import Budget
 from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.results.effort import Effort, Tier
 from robustcert.results.norm import norm_from_word
+from robustcert.results.smoothing import SmoothingPlan
 from robustcert.results.threat_model import Box, ThreatSweep
 
 
@@ -46,12 +47,17 @@ def to_request(request: EvaluationRequest) -> dict[str, Any]:
         "input_shape": None if request.input_shape is None else [*request.input_shape],
         "checkpoints": request.checkpoints,
         "seconds": request.seconds,
+        "smoothing": _smoothing_part(request.plan.smoothing),
         **plan_part(request.plan),
     }
 
 
+def _smoothing_part(plan: SmoothingPlan | None) -> dict[str, Any] | None:
+    return None if plan is None else asdict(plan)
+
+
 def plan_part(plan: EvaluationPlan) -> dict[str, Any]:
-    """The plan as JSON."""
+    """What shards are computed by, as JSON; the smoothed model is none of it."""
     threats, budget = plan.threats, plan.budget
     return {
         "norm": threats.norm.word,
@@ -75,7 +81,7 @@ def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
     Raises:
         UsageError: the plan is no plan.
     """
-    shape = request["input_shape"]
+    shape, smoothing = request["input_shape"], request["smoothing"]
     threats = ThreatSweep(
         norm_from_word(request["norm"]),
         tuple(float(epsilon) for epsilon in request["epsilons"]),
@@ -91,6 +97,7 @@ def from_request(request: Mapping[str, Any]) -> EvaluationRequest:
         certifiers=tuple(request["certifiers"]),
         certify_seconds=request["certify_seconds"],
         budget=Budget(request["attack_seconds"], request["attack_queries"]),
+        smoothing=None if smoothing is None else SmoothingPlan(**smoothing),
     )
     return EvaluationRequest(
         model=request["model"],

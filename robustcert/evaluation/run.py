@@ -24,6 +24,7 @@ from robustcert.evaluation.shards import (
     run_shard,
     shards,
 )
+from robustcert.evaluation.smoothed import with_smoothing
 from robustcert.evaluation.subject import Subject, prepare, read_model
 from robustcert.models.interface import LoadedModel
 from robustcert.models.samples import Samples
@@ -78,7 +79,8 @@ def evaluate(
     subject = _subject(model, samples, plan)
     problem = samples_problem(subject, plan)
     bracket = lipschitz_bracket(problem, plan.effort, around.listener)
-    return _report(_job(subject, plan, around), bracket, run_shard, around)
+    report = _report(_job(subject, plan, around), bracket, run_shard, around)
+    return with_smoothing(report, subject, plan, around.listener, around.clock)
 
 
 def attack(

@@ -189,6 +189,7 @@ def _attacked(job: Job, shard: Shard, standing: Standing) -> ShardResult:
         plan.attacks or tier_rungs(plan.tier, norm, model.classes),
         seed=plan.seed + shard.start,
         certified=standing.radius,
+        margins=subject.margins[shard.start : shard.stop],
         graph=subject.read.graph,
         budget=shard.budget,
         listener=_shifted(job.listener, shard, len(subject.samples)),

@@ -21,6 +21,7 @@ from robustcert.formats.sentences import (
     bracket_sentence,
     headline,
     ranked,
+    smoothing_sentence,
     undecided,
     unreliable,
 )
@@ -30,6 +31,7 @@ from robustcert.results.document_write import explained
 from robustcert.results.interval import CONFIDENCE
 from robustcert.results.plain_text import plain_text
 from robustcert.results.report import Level, RobustnessReport
+from robustcert.results.smoothing_part import smoothed_epsilons
 
 ROWS = 1000
 """At most this many samples are listed; the JSON document has all of them."""
@@ -68,8 +70,15 @@ def _context(report: RobustnessReport) -> dict[str, object]:
         "confidence": CONFIDENCE,
         "pictures": _by_name(pictures(report)),
         "undecided": lambda point: undecided(point, len(report.rows)),
+        "smoothing_sentence": smoothing_sentence(report),
+        "smoothed_epsilons": _smoothed_epsilons(report),
         "n": numbers,
     }
+
+
+def _smoothed_epsilons(report: RobustnessReport) -> tuple[float, ...]:
+    table = report.smoothing
+    return () if table is None else smoothed_epsilons(table, report.threats)
 
 
 def _by_name(drawn: tuple[Picture, ...]) -> dict[str, Picture]:

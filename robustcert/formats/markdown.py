@@ -11,13 +11,21 @@ from robustcert.formats.sentences import (
     headline,
     ranked,
     shown_band,
+    smoothing_sentence,
     unreliable,
 )
 from robustcert.results.consistency import check
 from robustcert.results.document_write import explained
-from robustcert.results.numbers import exact, percent, whole
+from robustcert.results.numbers import (
+    exact,
+    number_up,
+    percent,
+    percent_down,
+    whole,
+)
 from robustcert.results.plain_text import markdown_text
 from robustcert.results.report import RobustnessReport
+from robustcert.results.smoothing_part import smoothed_epsilons
 
 _NAME = 80
 _FINDINGS = 20
@@ -42,6 +50,7 @@ class MarkdownFormat:
             _lipschitz(report),
             *_attacks(report),
             *_certifiers(report),
+            *_smoothing(report),
             *_findings(report),
             _source(report),
         ]
@@ -109,6 +118,21 @@ def _certifiers(report: RobustnessReport) -> Iterator[str]:
             for run in report.certifiers
         )
         yield "\n".join(table(head, rows))
+
+
+def _smoothing(report: RobustnessReport) -> Iterator[str]:
+    smoothed = report.smoothing
+    if smoothed is not None:
+        epsilons = smoothed_epsilons(smoothed, report.threats)
+        rows = (
+            (exact(epsilon), percent_down(smoothed.certified_accuracy(epsilon)))
+            for epsilon in epsilons
+        )
+        yield (
+            f"{smoothing_sentence(report)} Any radius is wrong with probability "
+            f"{number_up(smoothed.failure_probability)} at most."
+        )
+        yield "\n".join(table(("l2 epsilon", "smoothed model, certified"), rows))
 
 
 def _findings(report: RobustnessReport) -> Iterator[str]:

@@ -72,3 +72,16 @@ def ranked(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def unreliable(report: RobustnessReport) -> bool:
     """Whether a finding says that the evaluation itself cannot be trusted."""
     return bool(doubts(report))
+
+
+def smoothing_sentence(report: RobustnessReport) -> str:
+    """How the smoothed model was made; empty where there is none."""
+    table = report.smoothing
+    if table is None:
+        return ""
+    plan = table.plan
+    return (
+        "The smoothed model answers with the class that this model gives most often "
+        f"under Gaussian noise of standard deviation {exact(plan.sigma)}; it was "
+        f"judged by {whole(plan.draws)} draws a sample, seed {plan.seed}."
+    )

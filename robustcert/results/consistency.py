@@ -10,6 +10,7 @@
 8. The report has at least one sample, as many as its sample set counts, each once;
    labels and predictions are classes of the model and agree with the margin.
 9. The Lipschitz bounds are about the model, not about the ball around one input.
+10. What is said of the smoothed model is said of the same samples.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def violations(report: RobustnessReport) -> Iterator[str]:
     yield from model_violations(report.model)
     yield from cost_violations((*report.attacks, *report.certifiers), report.provenance)
     yield from sample_violations(report)
+    yield from smoothing_violations(report)
     for row in report.rows:
         yield from row_violations(row, report.model.classes)
     if report.rows:
@@ -120,6 +122,21 @@ def sample_violations(report: RobustnessReport) -> Iterator[str]:
         yield f"{count} rows are given for {report.samples.count} samples"
     if len({row.index for row in report.rows}) != count:
         yield "a sample occurs twice"
+
+
+def smoothing_violations(report: RobustnessReport) -> Iterator[str]:
+    """Law 10; that each radius follows from its hits is the table's own law."""
+    table, classes = report.smoothing, report.model.classes
+    if table is None:
+        return
+    known = [(row.index, row.label) for row in report.rows]
+    if [(row.index, row.label) for row in table.rows] != known:
+        yield "the smoothed model was asked about other samples"
+    for row in table.rows:
+        if row.candidate is not None and not 0 <= row.candidate < classes:
+            yield f"sample {row.index}: the smoothed class {row.candidate} is no class"
+        if not 0 <= row.hits <= table.plan.draws:
+            yield f"sample {row.index}: {row.hits} hits of {table.plan.draws} draws"
 
 
 def curve_violations(curve: tuple[CurvePoint, ...], clean: float) -> Iterator[str]:

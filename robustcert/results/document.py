@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from robustcert.errors import DocumentError, InvalidThreatModelError
+from robustcert.errors import DocumentError, InvalidThreatModelError, UsageError
 from robustcert.results.bound import Bracket
 from robustcert.results.consistency import (
     bracket_violations,
@@ -39,6 +39,7 @@ from robustcert.results.document_write import (
     threat_part,
 )
 from robustcert.results.report import Finding, ModelCard, Provenance, RobustnessReport
+from robustcert.results.smoothing_part import report_part
 
 Document = dict[str, Any]
 
@@ -70,6 +71,9 @@ def to_document(report: RobustnessReport) -> Document:
     document["lipschitz"] = lipschitz_part(report.lipschitz)
     document["attacks"] = [attack_part(run) for run in report.attacks]
     document["certifiers"] = [certifier_part(run) for run in report.certifiers]
+    table = report.smoothing
+    smoothed = None if table is None else report_part(table, report.threats)
+    document["smoothing"] = smoothed
     findings = explained(report.findings, report.lipschitz)
     document["findings"] = [finding_part(finding) for finding in findings]
     return _ordered(document)
@@ -204,6 +208,7 @@ _ORDER = (
     "per_sample",
     "attacks",
     "certifiers",
+    "smoothing",
     "findings",
     "provenance",
 )
@@ -235,6 +240,8 @@ def _read(document: Mapping[str, Any]) -> RobustnessReport:
         raise _wrong(_path(first["loc"]), first["msg"]) from error
     except InvalidThreatModelError as error:
         raise _wrong("threat_model", error.message) from error
+    except UsageError as error:
+        raise _wrong("smoothing", error.message) from error
     except ValueError as error:
         raise _wrong("lipschitz.bounds", str(error)) from error
 

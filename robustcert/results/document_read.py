@@ -22,6 +22,7 @@ from robustcert.results.document_wire import (
     ProvenanceWire,
     ReportWire,
     SampleWire,
+    SmoothingWire,
     ThreatWire,
     WitnessWire,
 )
@@ -39,6 +40,11 @@ from robustcert.results.report import (
     SampleSetCard,
     UnsupportedLayer,
 )
+from robustcert.results.smoothing import (
+    SmoothedSample,
+    SmoothingPlan,
+    SmoothingTable,
+)
 from robustcert.results.threat_model import Box, ThreatSweep
 
 
@@ -47,6 +53,7 @@ def report_of(wire: ReportWire) -> RobustnessReport:
 
     Raises:
         ValueError: a lower bound without a value, or a value out of its range.
+        UsageError: no model can be smoothed like that.
         InvalidThreatModelError: the epsilons or the box are unusable.
     """
     samples = wire.samples
@@ -65,6 +72,7 @@ def report_of(wire: ReportWire) -> RobustnessReport:
         ),
         provenance=_provenance(wire.provenance),
         certifiers=tuple(CertifierRun(**run.model_dump()) for run in wire.certifiers),
+        smoothing=None if wire.smoothing is None else _smoothing(wire.smoothing),
     )
 
 
@@ -145,6 +153,15 @@ def _row(wire: SampleWire) -> SampleRow:
         adversarial_distance=wire.adversarial_distance,
         broken_by=wire.broken_by,
     )
+
+
+def _smoothing(wire: SmoothingWire) -> SmoothingTable:
+    plan = SmoothingPlan(wire.sigma, wire.n0, wire.n, wire.alpha, wire.seed)
+    rows = (
+        SmoothedSample(row.index, row.label, row.candidate, row.hits, row.radius)
+        for row in wire.rows
+    )
+    return SmoothingTable(plan, tuple(rows))
 
 
 def _provenance(wire: ProvenanceWire) -> Provenance:

@@ -191,6 +191,55 @@ class CertifierWire(Wire):
     seconds: Amount
 
 
+class SmoothedPointWire(Wire):
+    """The smoothed model's certified accuracy at one radius in L2."""
+
+    epsilon: Amount
+    accuracy: Share
+    interval: Pair
+
+
+class SmoothedAccuracyWire(Wire):
+    """The smoothed model's accuracy, as shares."""
+
+    abstained: Share
+    certified: list[SmoothedPointWire]
+
+
+class SmoothedSampleWire(Wire):
+    """What the smoothed model does around one sample."""
+
+    index: Count
+    label: Count
+    candidate: Count | None
+    hits: Count
+    abstained: bool
+    radius: Amount
+
+
+class FailureWire(Wire):
+    """How probable it is, at most, that a sample's radius, or any, is wrong."""
+
+    sample: Share
+    table: Share
+
+
+class SmoothingWire(Wire):
+    """What is known of the smoothed model, which is another than the model."""
+
+    about: list[str]
+    norm: Literal["l2"]
+    sigma: Annotated[float, Field(gt=0.0)]
+    n0: Annotated[int, Field(ge=1)]
+    n: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)]
+    seed: Count
+    largest_radius: Amount
+    failure_probability: FailureWire
+    accuracy: SmoothedAccuracyWire
+    rows: Annotated[list[SmoothedSampleWire], Field(min_length=1)]
+
+
 class FindingWire(Wire):
     """Something about the evaluation itself."""
 
@@ -235,5 +284,6 @@ class ReportWire(Wire):
     per_sample: list[SampleWire]
     attacks: list[AttackWire]
     certifiers: list[CertifierWire] = []
+    smoothing: SmoothingWire | None = None
     findings: list[FindingWire]
     provenance: ProvenanceWire

@@ -27,6 +27,9 @@ class Options(TypedDict, total=False):
         memory_mb: memory limit, in MiB.
         attack_seconds: wall-clock budget of all attacks; what it leaves is a finding.
         attack_queries: their budget in forward and backward passes, per sample.
+        smooth_sigma: noise of the smoothed model, in input units; the report speaks of
+            that model too, in a part of its own. Left out: of the model alone.
+        smooth_draws: of the noise, that count how often a class wins.
     """
 
     count: int | None
@@ -42,3 +45,5 @@ class Options(TypedDict, total=False):
     memory_mb: int | None
     attack_seconds: float | None
     attack_queries: int | None
+    smooth_sigma: float | None
+    smooth_draws: int

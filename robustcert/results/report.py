@@ -13,6 +13,7 @@ from robustcert.results.attack import AttackRun
 from robustcert.results.bound import Bracket
 from robustcert.results.certificate import CertifierRun, Verdict
 from robustcert.results.interval import Interval, share_interval
+from robustcert.results.smoothing import SmoothingTable
 from robustcert.results.threat_model import ThreatSweep
 
 
@@ -181,7 +182,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessReport:
-    """The bracket of one model on one sample set, from both sides."""
+    """The bracket of one model on one sample set, from both sides.
+
+    ``smoothing`` is about another model, the smoothed one; no row rests on it.
+    """
 
     model: ModelCard
     samples: SampleSetCard
@@ -192,6 +196,7 @@ class RobustnessReport:
     findings: tuple[Finding, ...]
     provenance: Provenance
     certifiers: tuple[CertifierRun, ...] = ()
+    smoothing: SmoothingTable | None = None
 
     @property
     def clean_accuracy(self) -> float:

@@ -17,6 +17,9 @@ from robustcert.results.interval import Interval, share_interval
 LEAST_ALPHA = 1e-9
 """Below it, float64 has too few digits left for ``1 - alpha``."""
 
+DRAWS = 10_000
+"""Draws that count, unless told otherwise."""
+
 _SPARED = 1e-6
 """Share of alpha that is kept for the rounding of the interval's own arithmetic."""
 
@@ -37,7 +40,7 @@ class SmoothingPlan:
 
     sigma: float
     selection: int = 100
-    draws: int = 10_000
+    draws: int = DRAWS
     alpha: float = 0.001
     seed: int = 0
 
@@ -84,6 +87,15 @@ class SmoothingPlan:
     def largest_radius(self) -> float:
         """The radius of a class that every draw gives: no sample can have more."""
         return self.radius(self.draws)
+
+
+def smoothing_asked(sigma: float | None, draws: int, seed: int) -> SmoothingPlan | None:
+    """The plan of an evaluation that may be told to smooth; ``None`` where it is not.
+
+    Raises:
+        UsageError: sigma or draws are out of range.
+    """
+    return None if sigma is None else SmoothingPlan(sigma, draws=draws, seed=seed)
 
 
 def lower_share(hits: int, count: int, alpha: float) -> float:

@@ -70,6 +70,24 @@ def test_an_onnx_file_gets_its_bracket(real_client):
     assert report.lipschitz.lower.value < report.lipschitz.upper.value
 
 
+def test_the_smoothed_model_gets_a_part_of_its_own(real_client):
+    document = real_client.evaluate(
+        MODELS["fashion-mnist-demo"].read(),
+        "fashion-mnist-500",
+        "l2",
+        [0.1],
+        count=4,
+        tier="quick",
+        seed=5,
+        smooth_sigma=0.25,
+        smooth_draws=500,
+    )
+    table = from_document(document).smoothing
+    assert (table.plan.sigma, table.plan.draws, table.plan.seed) == (0.25, 500, 5)
+    assert [row.index for row in table.rows] == [0, 1, 2, 3]
+    assert table.certified_accuracy(0.1) > 0.0
+
+
 def test_samples_of_another_shape_go_in_where_the_request_says_so(real_client):
     model = exported(nets.settled(nets.mlp(784, 16, 10)), (1, 784), batch=1)
     asked = ("fashion-mnist-500", "linf", [0.001])
