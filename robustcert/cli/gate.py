@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from robustcert.attacks.budget import Budget
 from robustcert.cli import options
 from robustcert.cli.local import run_locally
 from robustcert.cli.output import people, write_json, write_text
@@ -88,4 +89,5 @@ def _plan(policy: Policy) -> EvaluationPlan:
         seed=subject.seed,
         certifiers=subject.certifiers,
         certify_seconds=subject.certify_seconds,
+        budget=Budget(subject.attack_seconds, subject.attack_queries),
     )

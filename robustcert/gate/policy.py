@@ -92,6 +92,8 @@ class Subject:
         certifiers: by name; empty means all that apply.
         certify_seconds: for each sample that cheap ones and attacks leave open;
             ``None`` means the effort's.
+        attack_seconds: of all attacks together; what they leave is a finding.
+        attack_queries: the same in forward and backward passes, per sample.
     """
 
     samples: str
@@ -102,6 +104,8 @@ class Subject:
     seed: int = 0
     certifiers: tuple[str, ...] = ()
     certify_seconds: float | None = None
+    attack_seconds: float | None = None
+    attack_queries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,8 @@ def _subject(
         seed=wire.seed,
         certifiers=tuple(wire.certifiers),
         certify_seconds=wire.certify_seconds,
+        attack_seconds=wire.attack_seconds,
+        attack_queries=wire.attack_queries,
     )
 
 

@@ -33,6 +33,8 @@ class EvaluateWire(Wire):
     effort: Literal["fast", "tight", "max"] = "fast"
     certifiers: list[str] = []
     certify_seconds: Radius | None = None
+    attack_seconds: Radius | None = None
+    attack_queries: Annotated[int, Field(ge=0)] | None = None
     seed: int = 0
 
 

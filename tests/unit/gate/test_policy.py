@@ -23,6 +23,8 @@ tier = "thorough"
 effort = "tight"
 certifiers = ["interval", "crown"]
 certify_seconds = 2.5
+attack_seconds = 30.0
+attack_queries = 100000
 seed = 7
 
 [[rule]]
@@ -66,6 +68,7 @@ def test_a_policy_says_what_to_evaluate_and_what_to_ask(tmp_path):
     assert (subject.tier, subject.effort) == (Tier.THOROUGH, Effort.TIGHT)
     assert subject.certifiers == ("interval", "crown")
     assert subject.certify_seconds == 2.5
+    assert (subject.attack_seconds, subject.attack_queries) == (30.0, 100_000)
     assert policy.rules == (
         Rule(Metric.CLEAN, 0.95, confidence=0.9),
         Rule(Metric.CERTIFIED, 0.8, epsilon=0.5),
