@@ -21,7 +21,7 @@ TORCH: Final[frozenset[str]] = _words(
     linear matmul mm bmm mv dot addmm addmm_ baddbmm addbmm addmv addr outer einsum
     tensordot bilinear _trilinear inner kron ger vdot cross chain_matmul
     linalg_multi_dot conv1d conv2d conv3d conv_transpose1d conv_transpose2d
-    conv_transpose3d convolution _convolution
+    conv_transpose3d convolution _convolution _convolution_mode
     """,
     # Normalisation.
     """

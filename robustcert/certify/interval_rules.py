@@ -23,6 +23,7 @@ from robustcert.graph.layers import (
     Concat,
     Conv,
     Elementwise,
+    Gather,
     Layer,
     Linear,
     MaxPool,
@@ -153,7 +154,7 @@ def _elementwise(layer: Elementwise, sources: list[Interval]) -> Interval:
     )
 
 
-def _moved(layer: Reshape | Permute, sources: list[Interval]) -> Interval:
+def _moved(layer: Reshape | Permute | Gather, sources: list[Interval]) -> Interval:
     return Interval(
         apply(layer, [sources[0].centre]), apply(layer, [sources[0].radius])
     )
@@ -183,6 +184,7 @@ RULES: dict[type[Layer], Callable[[Any, list[Interval]], Interval]] = {
     Elementwise: _elementwise,
     Reshape: _moved,
     Permute: _moved,
+    Gather: _moved,
     Add: _add,
     Concat: _concat,
 }

@@ -19,6 +19,7 @@ from robustcert.cli.remote import submit, wait
 from robustcert.cli.robustbench import robustbench
 from robustcert.cli.serve import serve
 from robustcert.cli.smooth import smooth
+from robustcert.cli.train import train
 from robustcert.cli.verify import verify
 from robustcert.errors import EvaluationError, RobustCertError, UsageError
 
@@ -50,6 +51,7 @@ STOPPED = 130
 
 for _command in COMMANDS:
     app.command()(_command)
+app.add_typer(train)
 
 
 def main() -> None:

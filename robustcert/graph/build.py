@@ -15,7 +15,9 @@ from torch import Tensor
 
 from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.execute import apply
-from robustcert.graph.layers import Input, Layer, LayerGraph, Reshape, Shape
+from robustcert.graph.gathers import simplified
+from robustcert.graph.layers import Gather, Input, Layer, LayerGraph, Reshape, Shape
+from robustcert.graph.placement import places_of
 from robustcert.results.report import OutputKind
 
 EXAMPLE_BATCH = 2
@@ -115,18 +117,48 @@ class GraphBuilder:
         self.layers.append(Reshape(unique, (source.position,), shape))
         return Symbol(len(self.layers) - 1, example, source.storage)
 
+    def gather(self, name: str, source: Symbol, moved: Tensor) -> Symbol:
+        """Add what an operator does that only moves numbers about.
+
+        Args:
+            name: of the layer.
+            source: what the operator reads.
+            moved: what it makes of the source's coordinates, ``numbered``.
+
+        Returns:
+            A view of ``source``; the source itself where nothing is moved.
+
+        Raises:
+            UnsupportedLayerError: samples are mixed or lost.
+        """
+        places = places_of(name, moved, source.shape)
+        if torch.equal(places.flatten(), torch.arange(source.example[0].numel())):
+            if places.shape == source.example.shape[1:]:
+                return source
+            example = source.example.reshape(EXAMPLE_BATCH, *places.shape)
+            return self.reshape(name, source, example)
+        found = self.add(Gather, name, [source], {"places": places})
+        return replace(found, storage=source.storage)
+
     def finish(self, output: Symbol) -> LayerGraph:
-        """The graph that ends in ``output``, without layers it does not need."""
+        """The graph that ends in ``output``, without layers it does not need.
+
+        Raises:
+            UnsupportedLayerError: a layer has one number a sample and no dimension.
+        """
+        layers = simplified(self.layers)
         needed = {0}
         pending = [output.position]
         while pending:
             position = pending.pop()
             if position not in needed:
                 needed.add(position)
-                pending.extend(self.layers[position].inputs)
+                pending.extend(layers[position].inputs)
         order = sorted(needed)
+        for position in order:
+            _require_dimension(layers[position])
         place = {old: new for new, old in enumerate(order)}
-        return LayerGraph(tuple(_moved(self.layers[old], place) for old in order))
+        return LayerGraph(tuple(_moved(layers[old], place) for old in order))
 
     def reading(self, output: Symbol | Final) -> Reading:
         """The graph that ends in ``output``, and what a final softmax makes of it."""
@@ -146,13 +178,22 @@ class GraphBuilder:
 
     @staticmethod
     def _check_batch(name: str, example: Tensor) -> None:
-        if example.ndim < 2 or example.shape[0] != EXAMPLE_BATCH:
+        if example.ndim < 1 or example.shape[0] != EXAMPLE_BATCH:
             raise UnsupportedLayerError(
                 name,
                 f"its output {tuple(example.shape)} mixes the {EXAMPLE_BATCH} samples "
                 "of a batch",
                 remedy="Export the model so that the first dimension stays the batch.",
             )
+
+
+def _require_dimension(layer: Layer) -> None:
+    if not layer.shape:
+        raise UnsupportedLayerError(
+            layer.name,
+            "gives one number for each sample, without a dimension",
+            remedy="Keep the dimension: x[:, 2:3] instead of x[:, 2], or keepdim=True.",
+        )
 
 
 def _moved(layer: Layer, place: dict[int, int]) -> Layer:

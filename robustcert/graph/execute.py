@@ -17,6 +17,7 @@ from robustcert.graph.layers import (
     Concat,
     Conv,
     Elementwise,
+    Gather,
     Layer,
     LayerGraph,
     Linear,
@@ -132,6 +133,15 @@ def _permute(layer: Permute, arguments: Arguments) -> Tensor:
     return arguments[0].permute(0, *(dim + 1 for dim in layer.order))
 
 
+def _gather(layer: Gather, arguments: Arguments) -> Tensor:
+    flat = arguments[0].flatten(1)
+    outside = layer.places < 0
+    read = layer.places.clamp(min=0).flatten()
+    moved = flat.index_select(1, read).reshape(-1, *layer.places.shape)
+    # not a product with 0, which would turn what is infinite into NaN
+    return moved.masked_fill(outside, 0.0) if bool(outside.any()) else moved
+
+
 def _add(layer: Add, arguments: Arguments) -> Tensor:
     return torch.add(arguments[0], arguments[1], alpha=layer.weight)
 
@@ -150,6 +160,7 @@ _RULES: dict[type[Layer], Callable[[Any, Arguments], Tensor]] = {
     MaxPool: _max_pool,
     Reshape: _reshape,
     Permute: _permute,
+    Gather: _gather,
     Add: _add,
     Concat: _concat,
 }

@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustcert.graph.execute import apply_linear
+from robustcert.graph.execute import apply, apply_linear
+from robustcert.graph.gathers import simplified
 from robustcert.graph.layers import (
     Affine,
     Conv,
+    Gather,
     Layer,
     LayerGraph,
     Linear,
@@ -35,9 +37,10 @@ def folded(graph: LayerGraph) -> LayerGraph:
     The result is float64 on the CPU, so that folding costs at most a few units in the
     16th digit of a weight. Layers that the output does not depend on are left out.
     """
-    layers = _alive(dict(enumerate(graph.to(torch.float64).layers)))
+    layers = _alive(dict(enumerate(simplified(graph.to(torch.float64).layers))))
     while (simpler := _rewritten(layers)) is not None:
         layers = simpler
+    layers = _alive(_simplified(layers))
     places = {old: new for new, old in enumerate(layers)}
     return LayerGraph(
         tuple(
@@ -45,6 +48,18 @@ def folded(graph: LayerGraph) -> LayerGraph:
             for layer in layers.values()
         )
     )
+
+
+def _simplified(layers: dict[int, Layer]) -> dict[int, Layer]:
+    """Slices and padding as part of what reads them."""
+    places = {old: new for new, old in enumerate(layers)}
+    found = simplified(
+        [
+            replace(layer, inputs=tuple(places[source] for source in layer.inputs))
+            for layer in layers.values()
+        ]
+    )
+    return dict(enumerate(found))
 
 
 def _alive(layers: dict[int, Layer]) -> dict[int, Layer]:
@@ -189,6 +204,18 @@ def _rearranged(values: Tensor, first: Affine, second: Reshape | Permute) -> Ten
     return whole.reshape(second.shape)
 
 
+def _gathered_after(first: Affine, second: Gather) -> Pair:
+    """What is put beside the coordinates is 0, and stays it: its shift is 0."""
+    shift = apply(second, [first.shift.expand(first.shape)[None]])[0]
+    uneven = first.scale.numel() > 1
+    scale = (
+        apply(second, [first.scale.expand(first.shape)[None]])[0]
+        if uneven
+        else first.scale.reshape(())
+    )
+    return second, replace(first, shape=second.shape, scale=scale, shift=shift)
+
+
 def _per_channel(
     values: Tensor, layer: Affine, neighbour: Linear | Conv
 ) -> Tensor | None:
@@ -211,4 +238,5 @@ _RULES: dict[tuple[type[Layer], type[Layer]], Callable[[Any, Any], Pair | None]]
     (Affine, Conv): _absorb_before,
     (Affine, Reshape): _swap,
     (Affine, Permute): _swap,
+    (Affine, Gather): _gathered_after,
 }

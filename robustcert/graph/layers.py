@@ -37,9 +37,9 @@ class Layer:
         return torch.Size(self.shape).numel()
 
     def to(self, dtype: torch.dtype, device: torch.device) -> Self:
-        """The same layer with its tensors converted."""
+        """The same layer with its tensors moved, and its real numbers converted."""
         tensors: dict[str, Any] = {
-            f.name: value.to(device=device, dtype=dtype)
+            f.name: value.to(device, dtype if value.is_floating_point() else None)
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
         }
@@ -136,6 +136,23 @@ class Permute(Layer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Gather(Layer):
+    """Each output coordinate is a coordinate of the input, or 0.
+
+    What slices, flips, repetitions and padding do. ``places`` is int64 and of the
+    output's shape: positions in the flattened input, in row-major order, or -1 for 0.
+    """
+
+    places: Tensor
+
+    @property
+    def most_uses(self) -> int:
+        """How many output coordinates read the same input coordinate, at most."""
+        read = self.places[self.places >= 0]
+        return int(torch.bincount(read, minlength=1).max())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Add(Layer):
     """``a + weight * b``, ``weight`` being 1 for a sum and -1 for a difference."""
 
@@ -160,6 +177,7 @@ LAYER_KINDS: tuple[type[Layer], ...] = (
     MaxPool,
     Reshape,
     Permute,
+    Gather,
     Add,
     Concat,
 )
@@ -172,6 +190,7 @@ LINEAR_KINDS: tuple[type[Layer], ...] = (
     Mean,
     Reshape,
     Permute,
+    Gather,
     Add,
     Concat,
 )
@@ -211,7 +230,8 @@ class LayerGraph:
         """The dtype of the weights, float64 where there are none."""
         for layer in self.layers:
             for f in fields(layer):
-                if isinstance(value := getattr(layer, f.name), Tensor):
+                value = getattr(layer, f.name)
+                if isinstance(value, Tensor) and value.is_floating_point():
                     return value.dtype
         return torch.float64
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.grad import conv1d_input, conv2d_input
 
 from robustcert.graph.execute import apply_linear
-from robustcert.graph.layers import Conv, Layer, Linear, Shape
+from robustcert.graph.layers import Conv, Gather, Layer, Linear, Shape
 
 
 def pulled_back(
@@ -30,6 +30,8 @@ def pulled_back(
             return (coefficients @ layer.weight,)
         case Conv():
             return (_through_conv(layer, coefficients, sources[0]),)
+        case Gather():
+            return (_through_gather(layer, coefficients, sources[0]),)
         case _:
             return _by_gradient(layer, coefficients, sources)
 
@@ -54,6 +56,15 @@ def _through_conv(layer: Conv, coefficients: Tensor, source: Shape) -> Tensor:
     for dim, (before, _) in enumerate(layer.padding):
         padded = padded.narrow(dim + 2, before, source[dim + 1])
     return padded
+
+
+def _through_gather(layer: Gather, coefficients: Tensor, source: Shape) -> Tensor:
+    """Each coefficient is added to that of the coordinate that was read."""
+    places = layer.places.flatten()
+    read = places >= 0
+    rows = coefficients.flatten(1)[:, read]
+    whole = coefficients.new_zeros(len(rows), torch.Size(source).numel())
+    return whole.index_add(1, places[read], rows).reshape(-1, *source)
 
 
 def _by_gradient(

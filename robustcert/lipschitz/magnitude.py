@@ -13,6 +13,7 @@ from robustcert.graph.layers import (
     Affine,
     AveragePool,
     Conv,
+    Gather,
     Layer,
     Linear,
     Mean,
@@ -41,7 +42,10 @@ def magnitude(layer: Layer) -> Layer:
 
 
 def terms(layer: Layer, input_shape: Shape) -> int:
-    """Number of roundings on the way to one output coordinate of a linear layer."""
+    """Number of roundings on the way to one output coordinate of a linear layer.
+
+    Of a :class:`Gather`, which rounds nothing, those on the way back.
+    """
     match layer:
         case Linear():
             return int(layer.weight.shape[1]) + 2
@@ -53,6 +57,8 @@ def terms(layer: Layer, input_shape: Shape) -> int:
             return torch.Size([input_shape[dim] for dim in layer.dims]).numel() + 2
         case Affine() | Add():
             return 4
+        case Gather():
+            return layer.most_uses
         case _:
             return 0
 

@@ -16,6 +16,7 @@ from robustcert.graph.layers import (
     AveragePool,
     Conv,
     Elementwise,
+    Gather,
     Layer,
     Linear,
     MaxPool,
@@ -31,7 +32,7 @@ from robustcert.lipschitz.pooling_norm import (
     max_pool_norm_bound,
     mean_norm_bound,
 )
-from robustcert.lipschitz.rounding import product_up
+from robustcert.lipschitz.rounding import product_up, root_up
 from robustcert.results.norm import Norm
 
 
@@ -72,6 +73,12 @@ def _elementwise(layer: Elementwise, _: Shape, __: Norm) -> float:
     return max(abs(low), abs(high))
 
 
+def _gather(layer: Gather, _: Shape, norm: Norm) -> float:
+    """A coordinate that is read n times adds n times its square; the others none."""
+    uses = layer.most_uses
+    return root_up(uses) if norm is Norm.L2 else float(min(uses, 1))
+
+
 def _isometry(_: Layer, __: Shape, ___: Norm) -> float:
     return 1.0
 
@@ -86,4 +93,5 @@ _RULES: dict[type[Layer], Callable[[Any, Shape, Norm], float]] = {
     MaxPool: max_pool_norm_bound,
     Reshape: _isometry,
     Permute: _isometry,
+    Gather: _gather,
 }

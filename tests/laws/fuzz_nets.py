@@ -175,6 +175,20 @@ def _turned(seed: int) -> Draft:
     return draft
 
 
+def _sliced(seed: int) -> Draft:
+    draft = _start((2, 3, 4), seed)
+    net, dice = draft.net, draft.dice
+    net.zero_pad(*(dice.choice([-1, 0, 1]) for _ in range(4)))
+    net.random_conv(3, size=2)
+    draft.act()
+    size = net.layers[-1].size
+    net.gather([[dice.randrange(-1, size) for _ in range(4)] for _ in range(2)])
+    net.linear(4)
+    draft.act()
+    draft.head()
+    return draft
+
+
 def _normalised(seed: int) -> Draft:
     draft = _start((2, 3, 3), seed)
     net, ones = draft.net, torch.ones(2, 1, 1)
@@ -255,6 +269,7 @@ FAMILIES: dict[str, Callable[[int], Draft]] = {
     "residual": _residual,
     "joined": _joined,
     "turned": _turned,
+    "sliced": _sliced,
     "normalised": _normalised,
     "kinked": _kinked,
     "huge": _huge,

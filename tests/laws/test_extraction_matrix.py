@@ -38,11 +38,11 @@ SHAPES = dict.fromkeys(nets.IMAGE_NETS, nets.IMAGE) | dict.fromkeys(
 METHODS = ("interval",)
 
 REFUSED = {
-    ("conv same", "traced"): "'torch._convolution_mode'",
     ("celu", "torch.export of core operators"): "aten.expm1.default",
     ("softplus", "torch.export of core operators"): "aten.exp.default",
     ("hardswish", "torch.export of core operators"): "'mul': multiplies two tensors",
     ("prelu", "torch.export of core operators"): "aten.gt.Scalar",
+    ("circular padded", "torch.export of core operators"): "aten.copy.default",
     ("gelu tanh", "ONNX"): "Mul': multiplies two tensors",
 }
 """By net and format: what the refusal names. All other pairs must be read."""

@@ -94,6 +94,9 @@ STEPS = {
     "linear skip": lambda net, _: _linear_skip(net),
     "concatenation": lambda net, _: _join(net),
     "permutation": lambda net, _: net.permute(0, 2, 1),
+    "zero padding": lambda net, _: net.zero_pad(1, 0, 0, 1),
+    "slice": lambda net, _: net.zero_pad(0, 0, -1, 0),
+    "repetition": lambda net, _: net.gather([[[0, 1, 0], [1, -1, 0], [2, 2, 0]]] * 2),
 }
 norms = st.sampled_from(THREAT_NORMS)
 CHEAP = {

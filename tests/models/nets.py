@@ -61,6 +61,62 @@ class Normalised(nn.Module):
         return self.body((x - self.mean) / self.std)
 
 
+class Sliced(nn.Module):
+    """Slices of a picture in every way that people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.head = nn.Linear(312, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = F.relu(self.conv(x)).chunk(2, dim=1)
+        top, middle, bottom = right[:, :, :2], right[:, :, 2:7], right[:, :, -1:]
+        first, second = torch.split(left, 1, dim=1)
+        parts = [
+            (first - second).flip(2)[:, :, 1:-1, ::2].flatten(1),
+            top.narrow(3, 2, 4).flatten(1),
+            torch.stack([middle[:, 0], middle[:, 1]], dim=2).flatten(1),
+            bottom.select(2, 0)[..., 3:].flatten(1),
+            x[:, [1, 0, 1]].flatten(1)[:, 5:-5],
+        ]
+        return self.head(torch.cat(parts, dim=1))
+
+
+class PaddedShortcut(nn.Module):
+    """A strided block whose shortcut drops pixels and adds empty channels.
+
+    He et al. Deep Residual Learning for Image Recognition. CVPR 2016, option A.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        short = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
+        out = F.relu(self.conv2(F.relu(self.conv1(x))) + short)
+        return self.head(torch.flatten(out, 1))
+
+
+class Picked(nn.Module):
+    """Columns of a table by their numbers, some of them twice, and some missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(9, 5)
+        self.head = nn.Linear(3, 3)
+        self.register_buffer("columns", torch.tensor([4, 0, 4]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        single = torch.stack([x[:, 2], x[:, -1]], dim=1)
+        some = x.index_select(1, self.columns)
+        hidden = torch.tanh(self.first(torch.cat([single, some, x[:, 1:5]], dim=1)))
+        return self.head(F.pad(hidden, (1, 0), value=0.25)[:, :3])
+
+
 class ShapeBranch(nn.Module):
     """Control flow on shapes: resolved while the graph is read."""
 
@@ -111,6 +167,14 @@ def conv_net(activation: nn.Module | None = None, **conv: int | str) -> nn.Seque
     act = activation or nn.ReLU()
     size = first(torch.zeros(1, *IMAGE)).numel()
     return nn.Sequential(first, act, nn.Flatten(), nn.Linear(size, 4))
+
+
+def conv_net_of(size: int, activation: nn.Module) -> nn.Sequential:
+    """A conv net on square images of two channels and this size."""
+    sizes = 3 * (size - 2) ** 2
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3), activation, nn.Flatten(), nn.Linear(sizes, 4)
+    )
 
 
 def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -188,6 +252,30 @@ IMAGE_NETS: dict[str, Callable[[], nn.Module]] = {
     "residual": lambda: nn.Sequential(Residual(2), nn.Flatten(), nn.Linear(128, 4)),
     "concat": Concat,
     "normalised": Normalised,
+    "zero padded": lambda: nn.Sequential(
+        nn.ZeroPad2d((1, 0, 2, 1)),
+        nn.Conv2d(2, 4, 3, stride=2, padding=(1, 0)),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(96, 4),
+    ),
+    "constant padded": lambda: nn.Sequential(
+        nn.ConstantPad2d(1, 0.5), conv_net_of(10, nn.ReLU())
+    ),
+    "reflection padded": lambda: nn.Sequential(
+        nn.ReflectionPad2d(2), conv_net_of(12, nn.ReLU())
+    ),
+    "replication padded": lambda: nn.Sequential(
+        nn.ReplicationPad2d((1, 0, 0, 2)), mlp(180, 6, 4)
+    ),
+    "circular padded": lambda: nn.Sequential(
+        nn.CircularPad2d(1), conv_net_of(10, nn.ReLU())
+    ),
+    "pixels to channels": lambda: nn.Sequential(
+        nn.PixelUnshuffle(2), nn.Conv2d(8, 3, 2), nn.Tanh(), mlp(27, 4)
+    ),
+    "sliced": Sliced,
+    "padded shortcut": PaddedShortcut,
     "softmax": lambda: nn.Sequential(mlp(128, 6, 4), nn.Softmax(dim=1)),
     "log softmax": lambda: nn.Sequential(mlp(128, 6, 4), nn.LogSoftmax(dim=-1)),
     "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 4)),
@@ -197,6 +285,7 @@ IMAGE_NETS: dict[str, Callable[[], nn.Module]] = {
 TABLE_NETS: dict[str, Callable[[], nn.Module]] = {
     "table mlp": lambda: mlp(6, 5, 3),
     "shape branch": ShapeBranch,
+    "picked": Picked,
     "one logit": lambda: mlp(6, 5, 1),
     "batch norm 1d": lambda: nn.Sequential(
         nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)

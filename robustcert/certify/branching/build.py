@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -33,7 +34,20 @@ from robustcert.lipschitz.magnitude import magnitude, terms
 MOST_ENTRIES = 2**27
 """Numbers that the matrices of a program may hold: a gibibyte in float64."""
 
-_CHUNK = 2**24  # numbers in one tensor while rows are pulled back
+_CHUNK = 2**21
+"""Numbers in one tensor while rows are pulled back: moments, after which time is up."""
+
+_ROWS = 256
+"""Forms bounded at once: moments, too."""
+
+
+Over = Callable[[], bool]
+"""Whether the time is up."""
+
+
+def _never() -> bool:
+    """No limit."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +65,9 @@ class Encoded:
     outputs: Forms
 
 
-def encoded(graph: LayerGraph, region: Region, weighting: Tensor) -> Encoded | None:
+def encoded(
+    graph: LayerGraph, region: Region, weighting: Tensor, over: Over = _never
+) -> Encoded | None:
     """The program of a graph inside a region, bounded stage by stage on the way.
 
     Units get interval bounds first; forms are written out for those that may be on,
@@ -61,12 +77,13 @@ def encoded(graph: LayerGraph, region: Region, weighting: Tensor) -> Encoded | N
         graph: float64, finite, with ReLU as its only activation.
         region: of flattened inputs.
         weighting: ``(P, K)`` float64, entries in {-1, 0, 1}: rows of the logits.
+        over: asked often.
 
     Returns:
-        ``None`` where more matrices than :data:`MOST_ENTRIES` were needed, or a bound
-        is no number.
+        ``None`` where more matrices than :data:`MOST_ENTRIES` were needed, a bound is
+        no number, or the time is up.
     """
-    draft = _Draft(graph, region, roundings=_roundings(graph))
+    draft = _Draft(graph, region, over, roundings=_roundings(graph))
     draft.start()
     for position, layer in enumerate(graph.layers[1:], start=1):
         if not isinstance(layer, Elementwise):
@@ -90,6 +107,7 @@ class _Draft:
 
     graph: LayerGraph
     region: Region
+    over: Over
     roundings: int
     program: Program = field(init=False)
     bounds: Bounds = field(init=False)
@@ -114,16 +132,17 @@ class _Draft:
         self.sizes.append(apply(magnitude(layer), sizes))
 
     def add_stage(self, position: int, source: int) -> bool:
-        """Write the units of an activation; whether there was room."""
+        """Write the units of an activation; whether there was room and time."""
         rough = self.intervals[source]
         low, high = rough.low.flatten(), rough.high.flatten()
         units = (~(high <= 0.0)).nonzero().flatten()
         if not self._has_room(len(units)):
             return False
-        bounds = Bounds(low[units], high[units])
         forms = self.unit_forms(source, units)
-        bounds = self._bounded(forms, bounds)
-        if not bounds.finite:
+        if forms is None:
+            return False
+        bounds = self._bounded(forms, Bounds(low[units], high[units]))
+        if bounds is None or not bounds.finite:
             return False
         kept = bounds.high > 0.0
         number = len(self.program.stages)
@@ -132,11 +151,16 @@ class _Draft:
         self._note_outputs(position, units[kept], bounds.of(kept))
         return True
 
-    def unit_forms(self, position: int, units: Tensor) -> Forms:
-        """Some coordinates ``(U,)`` of a layer's flattened output, as forms."""
+    def unit_forms(self, position: int, units: Tensor) -> Forms | None:
+        """Some coordinates ``(U,)`` of a layer's flattened output, as forms.
+
+        ``None`` where the time is up.
+        """
         widest = max(layer.size for layer in self.graph.layers[: position + 1])
         size, written = self.graph.layers[position].size, []
         for chunk in torch.split(units, max(1, _CHUNK // widest)):
+            if self.over():
+                return None
             rows = torch.zeros(len(chunk), size, dtype=torch.float64)
             rows[torch.arange(len(chunk)), chunk] = 1.0
             written.append(self.pulled(position, rows))
@@ -170,15 +194,26 @@ class _Draft:
         self.entries += units * width
         return self.entries <= MOST_ENTRIES
 
-    def _bounded(self, forms: Forms, bounds: Bounds) -> Bounds:
+    def _bounded(self, forms: Forms, bounds: Bounds) -> Bounds | None:
+        """Better bounds of units that are open; ``None`` where the time is up."""
         rows = bounds.is_open.nonzero().flatten()
-        leaves = whole(steepest_slopes(self.bounds))
-        asked = forms.rows(rows).both_ways()
-        ends = lower_bounds(self.program, self.bounds, asked, leaves)
+        ends = self._lowest(forms.rows(rows).both_ways())
+        if ends is None:
+            return None
         low, high = bounds.low.clone(), bounds.high.clone()
         low[rows] = torch.fmax(low[rows], ends[: len(rows)])
         high[rows] = torch.fmin(high[rows], -ends[len(rows) :])
         return Bounds(low, high)
+
+    def _lowest(self, asked: Forms) -> Tensor | None:
+        """What forms are at least ``(R,)``; ``None`` where the time is up."""
+        leaves, found = whole(steepest_slopes(self.bounds)), []
+        for rows in torch.split(torch.arange(len(asked)), _ROWS):
+            if self.over():
+                return None
+            some = asked.rows(rows)
+            found.append(lower_bounds(self.program, self.bounds, some, leaves))
+        return torch.cat(found)
 
     def _append(self, forms: Forms, bounds: Bounds) -> None:
         self.program = self.program.followed_by(forms)

@@ -108,16 +108,18 @@ class _Ball:
 
     def proved(self, graph: LayerGraph, seconds: float) -> bool:
         """Whether the margin is proved to exceed the slack on the ball."""
-        end = time.monotonic() + seconds
-        task = self.task
+        end, task = time.monotonic() + seconds, self.task
+
+        def over() -> bool:
+            return time.monotonic() > end
+
         centre = task.inputs[0].flatten()
         region = region_around(centre, self.radius, task.norm, task.box)
         weighting = _margin_rows(graph.outputs, int(task.labels[0]))
-        program = encoded(graph, region, weighting)
+        program = encoded(graph, region, weighting, over)
         if program is None:
             return False
-        target = float(task.slack[0])
-        question = settled(program, target, self.look, lambda: time.monotonic() > end)
+        question = settled(program, float(task.slack[0]), self.look, over)
         return not question.broken and len(question.forms) == 0
 
     def look(self, points: Tensor) -> bool:

@@ -1,4 +1,16 @@
-"""Better multipliers: gradient steps on slopes and prices (Adam), in any dtype."""
+"""Better multipliers: ascent with steps just long enough for the target, in any dtype.
+
+The direction is that of Adam, for its scale; components that only press against an end
+of their range are left out. The length is Polyak's: where the bound is concave in the
+multipliers, the step that would reach the aim along the gradient never moves away from
+the multipliers that reach it. Leaves of a search tree start near their best
+multipliers, which steps of a fixed length would leave at once.
+
+References:
+    Polyak. Minimization of Unsmooth Functionals. USSR Computational Mathematics and
+        Mathematical Physics 1969. (The length.)
+    Kingma, Ba. Adam: A Method for Stochastic Optimization. ICLR 2015. (The scale.)
+"""
 
 from __future__ import annotations
 
@@ -10,10 +22,18 @@ from torch import Tensor
 from robustcert.certify.branching.program import Bounds, Forms, Leaves, Program
 from robustcert.certify.branching.sweep import (
     Relaxation,
+    Swept,
     minimisers,
     relaxation,
     swept,
 )
+
+_MOMENTUM = 0.5
+_MEMORY = 0.9
+"""Of the squared gradients that scale the direction."""
+
+_BEYOND = 0.5
+"""The aim lies beyond the target by this share of what was missing at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +42,13 @@ class Climb:
 
     Attributes:
         steps: gradient steps; 0 only evaluates.
-        slope_rate: of the first step on slopes.
-        price_rate: of the first step on prices; 0 leaves them alone.
-        decay: of both rates, a step.
+        slope_rate: about the longest step of a slope.
+        price_rate: of a price; 0 leaves prices alone.
+        decay: of both, a step.
     """
 
     steps: int
-    slope_rate: float = 0.1
+    slope_rate: float = 0.3
     price_rate: float = 0.0
     decay: float = 0.97
 
@@ -40,12 +60,10 @@ class Climbed:
     Attributes:
         value: ``(R,)`` bounds, up to rounding.
         leaves: multipliers that give them.
-        points: ``(R, D)`` where the relaxed net attains the bound first met.
     """
 
     value: Tensor
     leaves: Leaves
-    points: Tensor
 
 
 def climbed(
@@ -66,51 +84,47 @@ def climbed(
         plan: steps and rates.
         target: a bound above it is good enough.
     """
-    state = _State.at(program, relaxation(bounds, leaves.splits), forms, leaves)
+    state = _State.at(relaxation(bounds, leaves.splits), forms, leaves)
     for step in range(plan.steps + 1):
         found = swept(program, state.lines, state.forms, state.leaves)
+        if step == 0:
+            state.aim_beyond(target, found.value)
         state.note(found.value)
         going = (found.value <= target).nonzero().flatten()
         if step == plan.steps or not len(going):
             break
-        points, arguments = minimisers(program, state.lines, found)
-        if step == 0:
-            state.points[state.rows] = points
-        gains = torch.where(state.lines.is_open, found.above.clamp(min=0.0), 0.0)
-        state.move(gains * arguments, arguments, plan, step)
+        _, arguments = minimisers(program, state.lines, found)
+        state.move(found, arguments, plan, step)
         if len(going) < 0.8 * len(state.rows):
             state.keep(going)
-    return Climbed(state.value, state.best, state.points)
+    return Climbed(state.value, state.best)
 
 
 @dataclass(slots=True, eq=False)
-class _Adam:
-    """Moments of the gradients of one tensor.
-
-    Reference:
-        Kingma, Ba. Adam: A Method for Stochastic Optimization. ICLR 2015.
-    """
+class _Pull:
+    """Directions of R points in a range, from their gradients so far."""
 
     mean: Tensor
     square: Tensor
 
-    def step(self, values: Tensor, gradient: Tensor, rate: float, count: int) -> None:
-        self.mean.lerp_(gradient, 0.1)
-        self.square.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-        spread = (self.square / (1.0 - 0.99**count)).sqrt_().add_(1e-8)
-        values.addcdiv_(self.mean, spread, value=rate / (1.0 - 0.9**count))
+    def along(self, gradient: Tensor, inward: Tensor, count: int) -> Tensor:
+        """The next direction, entries of about one; ``inward`` is what is free to."""
+        self.mean.lerp_(inward, 1.0 - _MOMENTUM)
+        self.square.mul_(_MEMORY).addcmul_(gradient, gradient, value=1.0 - _MEMORY)
+        spread = (self.square / (1.0 - _MEMORY**count)).sqrt_().add_(1e-8)
+        return (self.mean / spread).div_(1.0 - _MOMENTUM**count)
 
     def keep(self, rows: Tensor) -> None:
         self.mean, self.square = self.mean[rows], self.square[rows]
 
 
-def _resting(values: Tensor) -> _Adam:
-    return _Adam(torch.zeros_like(values), torch.zeros_like(values))
-
-
 @dataclass(slots=True, eq=False)
 class _State:
-    """The rows still climbing (``rows`` among all R), and the best of all R."""
+    """The rows still climbing (``rows`` among all R), and the best of all R.
+
+    A unit has one multiplier in use: its slope where it is open, its price where it is
+    split. ``points`` holds it, and 0 elsewhere; ``ends`` is the end of its range.
+    """
 
     lines: Relaxation
     forms: Forms
@@ -118,16 +132,11 @@ class _State:
     rows: Tensor
     value: Tensor
     best: Leaves
-    points: Tensor
-    slopes: _Adam = field(init=False)
-    prices: _Adam = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.slopes = _resting(self.leaves.slopes)
-        self.prices = _resting(self.leaves.prices)
+    pull: _Pull
+    aim: Tensor = field(init=False)
 
     @staticmethod
-    def at(program: Program, lines: Relaxation, forms: Forms, leaves: Leaves) -> _State:
+    def at(lines: Relaxation, forms: Forms, leaves: Leaves) -> _State:
         count = len(forms)
         own = Leaves(
             leaves.slopes.expand(count, -1).clone(),
@@ -136,9 +145,12 @@ class _State:
         )
         best = Leaves(own.slopes.clone(), own.prices.clone(), own.splits)
         value = torch.full_like(forms.shift, -torch.inf)
-        points = forms.shift.new_zeros(count, program.region.sizes.numel())
-        points = points + program.region.minimisers(points[:1])
-        return _State(lines, forms, own, torch.arange(count), value, best, points)
+        rest = torch.zeros_like(own.slopes)
+        pull = _Pull(rest, rest.clone())
+        return _State(lines, forms, own, torch.arange(count), value, best, pull)
+
+    def aim_beyond(self, target: float, value: Tensor) -> None:
+        self.aim = target + _BEYOND * (target - value).clamp(min=0.0)
 
     def note(self, value: Tensor) -> None:
         better = value > self.value[self.rows]
@@ -147,18 +159,26 @@ class _State:
         self.best.slopes[rows] = self.leaves.slopes[better]
         self.best.prices[rows] = self.leaves.prices[better]
 
-    def move(self, gains: Tensor, arguments: Tensor, plan: Climb, step: int) -> None:
-        leaves, shrink = self.leaves, plan.decay**step
-        self.slopes.step(leaves.slopes, gains, plan.slope_rate * shrink, step + 1)
-        leaves.slopes.clamp_(0.0, 1.0)
-        if plan.price_rate > 0.0:
-            gradient = leaves.splits * arguments
-            rate = plan.price_rate * shrink
-            self.prices.step(leaves.prices, gradient, rate, step + 1)
-            leaves.prices.clamp_(min=0.0).mul_(leaves.splits != 0)
+    def move(self, found: Swept, arguments: Tensor, plan: Climb, step: int) -> None:
+        leaves, is_open = self.leaves, self.lines.is_open
+        gains = torch.where(is_open, found.above.clamp(min=0.0), leaves.splits)
+        gradient = gains * arguments
+        at = torch.where(is_open, leaves.slopes, leaves.prices)
+        outward = ((at <= 0.0) & (gradient < 0.0)) | (
+            is_open & (at >= 1.0) & (gradient > 0.0)
+        )
+        inward = gradient.masked_fill(outward, 0.0)
+        rates = torch.where(is_open, plan.slope_rate, plan.price_rate)
+        along = self.pull.along(gradient, inward, step + 1) * rates
+        rise = (inward * along).sum(dim=-1).clamp(min=1e-12)
+        length = (self.aim - found.value) / rise
+        length = length.clamp(min=0.0, max=plan.decay**step)
+        moves = along * length[:, None]
+        leaves.slopes.add_(moves.masked_fill(~is_open, 0.0)).clamp_(0.0, 1.0)
+        leaves.prices.add_(moves.masked_fill(leaves.splits == 0, 0.0)).clamp_(min=0.0)
 
     def keep(self, going: Tensor) -> None:
         self.rows, self.forms = self.rows[going], self.forms.rows(going)
         self.lines, self.leaves = self.lines.rows(going), self.leaves.rows(going)
-        self.slopes.keep(going)
-        self.prices.keep(going)
+        self.aim = self.aim[going]
+        self.pull.keep(going)

@@ -32,8 +32,8 @@ from torch import Tensor
 from robustcert.certify.branching.program import Bounds, Forms, Leaves, Program
 from robustcert.lipschitz.rounding import gamma
 
-_CHUNK = 2**23
-"""Numbers in one tensor of coefficients at most."""
+_CHUNK = 2**19
+"""Numbers in one tensor of coefficients at most: what a cache holds."""
 
 _ABOVE = 1.0 + 2.0**-50
 _UNDERFLOW = 1e-200
@@ -131,12 +131,11 @@ def _lower_bounds(
         pulled, fall = _through_units(above, bounds.of(units), leaves.columns(units))
         shift = shift + fall + pulled @ stage.shift
         blur = blur + pulled.abs() @ stage.sizes
-        for source, weight in stage.links.items():
-            back = pulled @ weight
+        links, back = stage.pulled(pulled)
+        for source, part in links.items():
             known = coefficients.get(source)
-            coefficients[source] = back if known is None else known + back
-        if stage.direct is not None:
-            back = pulled @ stage.direct
+            coefficients[source] = part if known is None else known + part
+        if back is not None:
             direct = back if direct is None else direct + back
     value = shift if direct is None else shift + program.region.lowest(direct)
     return value - (4.0 * gamma(program.roundings) * blur + _UNDERFLOW)

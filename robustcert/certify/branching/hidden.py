@@ -28,23 +28,31 @@ from robustcert.certify.branching.tree import Effort, Stand, Trees, planted
 Over = Callable[[], bool]
 """Whether the time is up."""
 
-CLIMB = Climb(steps=10)
-EFFORT = Effort(Climb(steps=0), candidates=2)
+EFFORT = Effort(Climb(steps=0), candidates=4)
 LEAVES = 128
 """Leaves that are split at once, or one of each tree if that is more."""
 
 ROUND = 64
 """What a round costs besides its leaves, in leaves."""
 
+STALE = 0.95
+"""Trees are planted anew where units in front are together no looser than this share
+of what they were: splits chosen for loose bounds are poor ones for better bounds."""
+
 _CHUNK = 2**24  # numbers in one tensor of multipliers at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grove:
-    """Trees of the units ``(n,)`` of a stage: n for lower, then n for upper bounds."""
+    """Trees of the units ``(n,)`` of a stage: n for lower, then n for upper bounds.
+
+    Attributes:
+        looseness: of the units in front when the trees were planted.
+    """
 
     units: Tensor
     trees: Trees
+    looseness: float
 
 
 @dataclass(slots=True, eq=False)
@@ -55,15 +63,17 @@ class Hidden:
         units: positions in the stage of the units that have multipliers.
         slopes: ``(2 n, units before)`` for their lower bounds, then the upper ones.
         groves: trees, planted when the stage is first refined.
+        work: what a stage is worth next time, in leaves.
     """
 
     units: dict[int, Tensor] = field(default_factory=dict)
     slopes: dict[int, Tensor] = field(default_factory=dict)
     groves: dict[int, Grove] = field(default_factory=dict)
+    work: dict[int, int] = field(default_factory=dict)
 
     def without(self, stand: Stand, alive: Tensor) -> Hidden:
         """What belongs to the program without units that are off."""
-        left, parts = Hidden(), stand.program.parts(alive)
+        left, parts = Hidden(work=self.work), stand.program.parts(alive)
         by_stage = dict(enumerate(parts))
         for stage, units in self.units.items():
             kept = parts[stage][units]
@@ -75,11 +85,13 @@ class Hidden:
                 grove = self.groves[stage]
                 kept = parts[stage][grove.units]
                 trees = grove.trees.without(kept.repeat(2), before, by_stage)
-                left.groves[stage] = Grove(places[grove.units[kept]], trees)
+                left.groves[stage] = Grove(
+                    places[grove.units[kept]], trees, grove.looseness
+                )
         return left
 
 
-def climbed_bounds(stand: Stand, hidden: Hidden, stage: int) -> Stand:
+def climbed_bounds(stand: Stand, hidden: Hidden, stage: int, plan: Climb) -> Stand:
     """A stage's open units bounded by multipliers of their own, kept in ``hidden``."""
     stand = _with_intervals(stand, stage)
     before = stand.before(stage)
@@ -97,7 +109,7 @@ def climbed_bounds(stand: Stand, hidden: Hidden, stage: int) -> Stand:
             before.guides,
             asked.to(torch.float32),
             whole(start[rows]),
-            CLIMB,
+            plan,
             0.0,
         ).leaves
         value.append(lower_bounds(before.program, before.bounds, asked, found))
@@ -122,9 +134,8 @@ def refined(stand: Stand, hidden: Hidden, stage: int, work: int, over: Over) -> 
     """
     if stage not in hidden.units:
         return stand
-    if stage not in hidden.groves:
-        hidden.groves[stage] = _planted(stand, hidden, stage)
-    units, trees = hidden.groves[stage].units, hidden.groves[stage].trees
+    grove = _grown(stand, hidden, stage)
+    units, trees = grove.units, grove.trees
     known = _of_stage(stand, stage).of(units)
     before, is_open = stand.before(stage), known.is_open
     trees.pool.close(~is_open.repeat(2))
@@ -151,13 +162,24 @@ def _with_intervals(stand: Stand, stage: int) -> Stand:
     return _with(stand, stage, units, Bounds(low, -negated))
 
 
+def _grown(stand: Stand, hidden: Hidden, stage: int) -> Grove:
+    """The trees of a stage, kept from the last time unless they are stale."""
+    looseness = stand.before(stage).bounds.looseness
+    grove = hidden.groves.get(stage)
+    if grove is None or looseness < STALE * grove.looseness:
+        grove = _planted(stand, hidden, stage)
+        hidden.groves[stage] = grove
+    return grove
+
+
 def _planted(stand: Stand, hidden: Hidden, stage: int) -> Grove:
     units = hidden.units[stage]
     known = _of_stage(stand, stage).of(units)
     forms: Forms = stand.program.stages[stage].rows(units).both_ways()
     value = torch.cat([known.low, -known.high])
     leaves: Leaves = whole(hidden.slopes[stage])
-    return Grove(units, planted(forms, value, leaves, 0.0, EFFORT))
+    looseness = stand.before(stage).bounds.looseness
+    return Grove(units, planted(forms, value, leaves, 0.0, EFFORT), looseness)
 
 
 def _starting_slopes(stand: Stand, hidden: Hidden, stage: int, units: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -10,6 +10,13 @@ import torch
 from torch import Tensor
 
 from robustcert.certify.branching.region import Region
+from robustcert.certify.branching.weights import (
+    Weight,
+    compressed,
+    times,
+    times_turned,
+    whole_matrix,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +78,86 @@ class Forms:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """The forms of n units, stored for products with many rows.
+
+    Attributes:
+        links: by an earlier stage j the matrix ``(n, n_j)``.
+        direct: ``(n, D)``; ``None`` where the input is not read.
+        shift: ``(n,)``.
+        sizes: ``(n,)``, as those of :class:`Forms`.
+    """
+
+    links: Mapping[int, Weight]
+    direct: Weight | None
+    shift: Tensor
+    sizes: Tensor
+
+    @staticmethod
+    def of(forms: Forms) -> Stage:
+        """One unit for each form."""
+        return Stage(
+            {stage: compressed(weight) for stage, weight in forms.links.items()},
+            None if forms.direct is None else compressed(forms.direct),
+            forms.shift,
+            forms.sizes,
+        )
+
+    def __len__(self) -> int:
+        """The number of units."""
+        return self.shift.shape[0]
+
+    @property
+    def forms(self) -> Forms:
+        """All units' forms."""
+        return Forms(
+            {stage: whole_matrix(weight) for stage, weight in self.links.items()},
+            None if self.direct is None else whole_matrix(self.direct),
+            self.shift,
+            self.sizes,
+        )
+
+    def rows(self, chosen: Tensor) -> Forms:
+        """The forms of the units at positions ``chosen`` (or where a mask is true)."""
+        return self.forms.rows(chosen)
+
+    def pulled(self, rows: Tensor) -> tuple[dict[int, Tensor], Tensor | None]:
+        """Coefficients of earlier stages and of the input, from the units' own.
+
+        Args:
+            rows: ``(R, n)``.
+
+        Returns:
+            By stage j ``(R, n_j)``, and ``(R, D)``.
+        """
+        links = {stage: times(rows, weight) for stage, weight in self.links.items()}
+        return links, None if self.direct is None else times(rows, self.direct)
+
+    def values(self, outputs: Sequence[Tensor], points: Tensor) -> Tensor:
+        """The units' arguments ``(R, n)``.
+
+        Args:
+            outputs: by stage ``(R, n_j)``.
+            points: ``(R, D)``.
+        """
+        value = self.shift
+        if self.direct is not None:
+            value = value + times_turned(points, self.direct)
+        for stage, weight in self.links.items():
+            value = value + times_turned(outputs[stage], weight)
+        return value.expand(len(points), -1)
+
+    def to(self, dtype: torch.dtype) -> Stage:
+        """The same in another dtype."""
+        return Stage(
+            {stage: weight.to(dtype) for stage, weight in self.links.items()},
+            None if self.direct is None else self.direct.to(dtype),
+            self.shift.to(dtype),
+            self.sizes.to(dtype),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """Stages of rectified units, each an affine form of the stages before it.
 
@@ -83,7 +170,7 @@ class Program:
         roundings: no coefficient and no sum of a bound takes more roundings.
     """
 
-    stages: tuple[Forms, ...]
+    stages: tuple[Stage, ...]
     region: Region
     roundings: int
 
@@ -106,9 +193,10 @@ class Program:
         """The stages in front of ``stage``."""
         return Program(self.stages[:stage], self.region, self.roundings)
 
-    def followed_by(self, stage: Forms) -> Program:
-        """One stage more."""
-        return Program((*self.stages, stage), self.region, self.roundings)
+    def followed_by(self, forms: Forms) -> Program:
+        """One stage more, a unit for each form."""
+        stages = (*self.stages, Stage.of(forms))
+        return Program(stages, self.region, self.roundings)
 
     def without(self, alive: Tensor) -> Program:
         """The program of the units where the mask ``(units,)`` is true.
@@ -118,7 +206,7 @@ class Program:
         kept = dict(enumerate(self.parts(alive)))
         return Program(
             tuple(
-                stage.reading(kept).rows(kept[number])
+                Stage.of(stage.forms.reading(kept).rows(kept[number]))
                 for number, stage in enumerate(self.stages)
             ),
             self.region,
@@ -145,6 +233,12 @@ class Bounds:
     def is_open(self) -> Tensor:
         """Units that may be on or off."""
         return (self.low < 0.0) & (self.high > 0.0)
+
+    @property
+    def looseness(self) -> float:
+        """How far the lines above open units are from the units at most, in sum."""
+        some = self.of(self.is_open)
+        return float((-some.low * some.high / (some.high - some.low)).sum())
 
     @property
     def finite(self) -> bool:

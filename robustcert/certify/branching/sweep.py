@@ -96,12 +96,11 @@ def swept(program: Program, lines: Relaxation, forms: Forms, leaves: Leaves) -> 
         pulled = positive * lower[:, units] + negative * lines.slope[:, units]
         pulled = pulled + price[:, units]
         shift = shift + pulled @ stage.shift
-        for source, weight in stage.links.items():
-            back = pulled @ weight
+        links, back = stage.pulled(pulled)
+        for source, part in links.items():
             known = coefficients.get(source)
-            coefficients[source] = back if known is None else known + back
-        if stage.direct is not None:
-            back = pulled @ stage.direct
+            coefficients[source] = part if known is None else known + part
+        if back is not None:
             direct = back if direct is None else direct + back
     if direct is None:
         direct = shift.new_zeros(count, program.region.sizes.numel())
@@ -117,12 +116,7 @@ def minimisers(
     points = program.region.minimisers(found.direct)
     outputs, arguments = list[Tensor](), list[Tensor]()
     for stage, units in zip(program.stages, program.slices(), strict=True):
-        value = stage.shift
-        if stage.direct is not None:
-            value = value + points @ stage.direct.T
-        for source, weight in stage.links.items():
-            value = value + outputs[source] @ weight.T
-        value = value.expand(len(points), -1)
+        value = stage.values(outputs, points)
         arguments.append(value)
         up = lines.slope[:, units] * value + lines.offset[:, units]
         down = found.lower[:, units] * value

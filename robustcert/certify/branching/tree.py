@@ -14,8 +14,10 @@ from robustcert.certify.branching.lookahead import Choice, choice, with_split
 from robustcert.certify.branching.pool import Batch, Pool
 from robustcert.certify.branching.program import Bounds, Forms, Leaves, Program
 
-_POLISH = Climb(steps=60, slope_rate=0.1, price_rate=0.2, decay=0.95)
+_POLISH = Climb(steps=60, price_rate=1.0)
 """For leaves with nothing left to split: only prices move the bound."""
+
+_CHUNK = 1024  # leaves bounded at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,16 @@ class Trees:
         families = self._families(stand, parents, chosen)
         self.pool.replace(slots, _joined(families))
         return chosen.points
+
+    def refresh(self, stand: Stand) -> None:
+        """Bound the open leaves with what is known by now; close those above."""
+        for slots in torch.split(self.pool.open_slots, _CHUNK):
+            some = self.pool.batch.rows(slots)
+            forms = self.forms.rows(some.owner)
+            value = lower_bounds(stand.program, stand.bounds, forms, some.leaves)
+            value = torch.fmax(value, some.value)
+            value = torch.where(value > self.target, torch.inf, value)
+            self.pool.batch.value[slots] = value
 
     def without(
         self, kept: Tensor, alive: Tensor, by_stage: Mapping[int, Tensor]

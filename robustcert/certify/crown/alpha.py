@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import final
 
@@ -15,17 +16,17 @@ from robustcert.certify.crown.forms import Forms, Relaxed
 from robustcert.certify.crown.hidden import Bounds, Enclosure, enclosure
 from robustcert.certify.crown.margins import kept, margin_bounds
 from robustcert.certify.crown.method import crown_pass
-from robustcert.certify.crown.slopes import Ascent, best_slopes
+from robustcert.certify.crown.slopes import Ascent, Over, best_slopes, never
 from robustcert.certify.crown.substitution import least_values
 from robustcert.certify.interface import CertificationTask, Certifier, Proof
 from robustcert.certify.radius import ByBisection
 from robustcert.graph.layers import LayerGraph
 from robustcert.results.norm import Norm
 
-HIDDEN = Ascent(steps=8, rate=0.2)
+HIDDEN = Ascent(steps=6, rate=0.3)
 """For bounds of hidden units, each with slopes of its own."""
 
-MARGINS = Ascent(steps=30, rate=0.1)
+MARGINS = Ascent(steps=30, rate=0.3)
 """For the margins, each with slopes of its own."""
 
 _SPARE = 1e-4
@@ -60,22 +61,25 @@ class _AlphaCrown(ByBisection):
         self, task: CertificationTask, radii: Tensor, seconds: float = math.inf
     ) -> Proof:
         """See :class:`~robustcert.certify.interface.Certifier`."""
-        del seconds  # a fixed number of steps
         proved = torch.zeros_like(task.labels, dtype=torch.bool)
         for rows in torch.split(torch.arange(len(task)), samples_at_once(self.graph)):
+            over = _after(seconds * len(rows))
             first = crown_pass(self.graph, task.subset(rows), radii[rows])
             proved[rows] = first.proved
-            if first.left is None:
+            if first.left is None or over():
                 continue
             left = rows[~first.proved]
-            proved[left] = self._proved(task.subset(left), radii[left], first.left)
+            some = task.subset(left)
+            proved[left] = self._proved(some, radii[left], first.left, over)
         return Proof(proved)
 
-    def _proved(self, task: CertificationTask, radii: Tensor, known: Bounds) -> Tensor:
+    def _proved(
+        self, task: CertificationTask, radii: Tensor, known: Bounds, over: Over
+    ) -> Tensor:
         goals = torch.zeros_like(task.slack) + _SPARE
-        hidden = SlopeSearch(self.draft, goals, HIDDEN)
+        hidden = SlopeSearch(self.draft, goals, HIDDEN, over)
         found = enclosure(self.graph, balls_of(task, radii), hidden, known)
-        margins = SlopeSearch(self.draft, goals + task.slack, MARGINS)
+        margins = SlopeSearch(self.draft, goals + task.slack, MARGINS, over)
         return kept(task, margin_bounds(task, found, margins))
 
 
@@ -87,18 +91,23 @@ class SlopeSearch:
         draft: the graph in the dtype of the search.
         goals: ``(N,)`` bounds that need no improvement.
         ascent: steps and rate.
+        over: whether the time is up; nothing is bounded any more then.
     """
 
     draft: LayerGraph
     goals: Tensor
     ascent: Ascent
+    over: Over = never
     _drafted: tuple[Enclosure, int, Relaxed] | None = field(default=None, init=False)
 
     def __call__(self, known: Enclosure, forms: Forms) -> Tensor:
         """Lower bounds ``(R,)`` in float64, rounding not considered."""
+        if self.over():
+            return torch.full_like(forms.shift, -torch.inf)
         relaxed = self._draft_of(known)
         goals = self.goals[forms.samples].to(self.draft.dtype)
-        slopes = best_slopes(relaxed, forms.to(self.draft.dtype), goals, self.ascent)
+        sketches = forms.to(self.draft.dtype)
+        slopes = best_slopes(relaxed, sketches, goals, self.ascent, self.over)
         forms.slopes = {i: held.to(forms.shift) for i, held in slopes.items()}
         return least_values(known.relaxed, forms)
 
@@ -109,3 +118,9 @@ class SlopeSearch:
             held = known, layers, known.relaxed.on(self.draft)
             self._drafted = held
         return held[2]
+
+
+def _after(seconds: float) -> Over:
+    """Whether so much time has passed from now on."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end

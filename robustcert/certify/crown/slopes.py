@@ -1,13 +1,20 @@
-"""Lower slopes of each form's own, found by gradient ascent on its bound.
+"""Lower slopes of each form's own, found by ascent on its bound.
 
-Reference:
+The direction is that of Adam, for its scale, without the components that press against
+an end of their range. The length is Polyak's, as the bound of a form of one layer is
+concave in the slopes there: no longer than what would reach the aim along the gradient.
+
+References:
     Xu et al. Fast and Complete: Enabling Complete Verification with Rapid and Massively
         Parallel Incomplete Verifiers. ICLR 2021. (alpha-CROWN.)
-    Kingma, Ba. Adam: A Method for Stochastic Optimization. ICLR 2015.
+    Kingma, Ba. Adam: A Method for Stochastic Optimization. ICLR 2015. (The scale.)
+    Polyak. Minimization of Unsmooth Functionals. USSR Computational Mathematics and
+        Mathematical Physics 1969. (The length.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +23,14 @@ from torch import Tensor
 from robustcert.certify.crown.forms import Forms, Relaxed
 from robustcert.certify.crown.substitution import least_values
 from robustcert.graph.layers import Elementwise
+from robustcert.tensors import rows_like
 
 _DECAY = 0.97
-_MOMENTUM, _SPREAD = 0.9, 0.99
-_TINY = 1e-12
+_MOMENTUM, _MEMORY = 0.5, 0.9
+_TINY = 1e-8
+_BEYOND = 0.5
+"""An aim lies beyond what is enough by this share of what was missing at first."""
+
 _CROWDED = 0.75
 
 Slopes = dict[int, Tensor]
@@ -31,15 +42,24 @@ class Ascent:
 
     Attributes:
         steps: gradient steps, each about three times the work of a bound.
-        rate: first length of a step; slopes lie between 0 and 1 mostly.
+        rate: longest first step of a slope, about; slopes lie between 0 and 1 mostly.
     """
 
     steps: int
     rate: float
 
 
+Over = Callable[[], bool]
+"""Whether the time is up."""
+
+
+def never() -> bool:
+    """No limit."""
+    return False
+
+
 def best_slopes(
-    relaxed: Relaxed, forms: Forms, enough: Tensor, ascent: Ascent
+    relaxed: Relaxed, forms: Forms, enough: Tensor, ascent: Ascent, over: Over
 ) -> Slopes:
     """Free lower slopes for R forms; forms above ``enough`` are left as they are.
 
@@ -48,20 +68,23 @@ def best_slopes(
         forms: R of them, in the same dtype; they are not used up.
         enough: ``(R,)`` bounds that need no improvement.
         ascent: steps and rate.
+        over: asked before every step.
 
     Returns:
         Slopes ``(R, ...)`` by activation, laid out like the forms' coefficients.
     """
     every = torch.arange(len(forms.shift), device=forms.shift.device)
     best_so_far = _Best(*_start(relaxed, forms.taken(every)))
-    climbers = _climbers(relaxed, every, best_so_far.slopes)
+    climbers = _climbers(relaxed, every, best_so_far, enough)
     for step in range(ascent.steps if climbers.slopes else 0):
+        if over():
+            return best_so_far.slopes
         values, gradients = _rise(relaxed, forms.taken(climbers.rows), climbers.slopes)
         best_so_far.record(climbers.rows, values, climbers.slopes)
         rising = ~(values > enough[climbers.rows])
         if not bool(rising.any()):
             return best_so_far.slopes
-        climbers.move(gradients, ascent.rate * _DECAY**step)
+        climbers.move(values, gradients, ascent.rate, _DECAY**step)
         if rising.double().mean() < _CROWDED:
             climbers = climbers.taken(rising.nonzero().flatten())
     last = forms.taken(climbers.rows)
@@ -87,47 +110,84 @@ class _Best:
 
 @dataclass(slots=True, eq=False)
 class _Climbers:
-    """Rows that are still improved, their slopes, and Adam's two moments."""
+    """Rows that are still improved, their slopes, and the moments of their gradients.
+
+    Attributes:
+        rows: ``(R,)`` which of all forms.
+        aims: ``(R,)`` bounds to reach.
+        ranges: smallest and largest slope, by activation.
+        slopes: ``(R, ...)`` by activation, and so are the moments.
+        means: of the gradients, without what presses against an end.
+        squares: of the gradients.
+        moves: so far.
+    """
 
     rows: Tensor
+    aims: Tensor
     ranges: dict[int, tuple[float, float]]
     slopes: Slopes
-    drifts: Slopes
-    spreads: Slopes
+    means: Slopes
+    squares: Slopes
     moves: int = 0
 
-    def move(self, gradients: Slopes, rate: float) -> None:
-        """One step uphill."""
+    def move(
+        self, values: Tensor, gradients: Slopes, rate: float, longest: float
+    ) -> None:
+        """One step uphill from the bounds ``values`` ``(R,)``."""
         self.moves += 1
-        first, second = 1.0 - _MOMENTUM**self.moves, 1.0 - _SPREAD**self.moves
+        along: Slopes = {}
+        rise = torch.zeros_like(values)
         for position, gradient in gradients.items():
-            drift, spread = self.drifts[position], self.spreads[position]
-            drift.lerp_(gradient, 1.0 - _MOMENTUM)
-            spread.mul_(_SPREAD).addcmul_(gradient, gradient, value=1.0 - _SPREAD)
-            scale = (spread / second).sqrt_().add_(_TINY)
-            self.slopes[position].addcdiv_(drift, scale, value=rate / first)
-            self.slopes[position].clamp_(*self.ranges[position])
+            inward = self._inward(position, gradient)
+            along[position] = self._direction(position, gradient, inward).mul_(rate)
+            rise += (inward * along[position]).flatten(1).sum(dim=1)
+        length = (self.aims - values) / rise.clamp(min=_TINY)
+        length = length.clamp(min=0.0, max=longest)
+        for position, direction in along.items():
+            slopes = self.slopes[position]
+            slopes.addcmul_(direction, rows_like(length, direction))
+            slopes.clamp_(*self.ranges[position])
 
     def taken(self, rows: Tensor) -> _Climbers:
         """Some of them."""
         return _Climbers(
             self.rows[rows],
+            self.aims[rows],
             self.ranges,
             {position: held[rows] for position, held in self.slopes.items()},
-            {position: held[rows] for position, held in self.drifts.items()},
-            {position: held[rows] for position, held in self.spreads.items()},
+            {position: held[rows] for position, held in self.means.items()},
+            {position: held[rows] for position, held in self.squares.items()},
             self.moves,
         )
 
+    def _inward(self, position: int, gradient: Tensor) -> Tensor:
+        slopes, (least, most) = self.slopes[position], self.ranges[position]
+        falling = (slopes <= least) & (gradient < 0.0)
+        rising = (slopes >= most) & (gradient > 0.0)
+        return gradient.masked_fill(falling | rising, 0.0)
 
-def _climbers(relaxed: Relaxed, rows: Tensor, slopes: Slopes) -> _Climbers:
+    def _direction(self, position: int, gradient: Tensor, inward: Tensor) -> Tensor:
+        """Entries of about one."""
+        mean, square = self.means[position], self.squares[position]
+        mean.lerp_(inward, 1.0 - _MOMENTUM)
+        square.mul_(_MEMORY).addcmul_(gradient, gradient, value=1.0 - _MEMORY)
+        scale = (square / (1.0 - _MEMORY**self.moves)).sqrt_().add_(_TINY)
+        return (mean / scale).div_(1.0 - _MOMENTUM**self.moves)
+
+
+def _climbers(
+    relaxed: Relaxed, rows: Tensor, start: _Best, enough: Tensor
+) -> _Climbers:
     ranges = {
         position: layer.activation.slopes
         for position, layer in enumerate(relaxed.graph.layers)
         if isinstance(layer, Elementwise)
     }
+    missing = (enough - start.values).clamp(min=0.0)
+    slopes = start.slopes
     return _Climbers(
         rows,
+        enough + _BEYOND * missing,
         ranges,
         {position: held.clone() for position, held in slopes.items()},
         {position: torch.zeros_like(held) for position, held in slopes.items()},

@@ -170,7 +170,7 @@ def _through_lines(lines: Lines, position: int, rows: Rows, forms: Forms) -> Row
     elif forms.slopes is not None:  # the line below goes through the kink at 0
         chosen = forms.slopes.setdefault(position, below)
         least, most = (seen(end) for end in lines.freedom)
-        below = torch.minimum(torch.maximum(chosen, least), most)
+        below = torch.where(least < most, chosen.clamp(least, most), below)
     slopes = torch.where(values > 0.0, below, seen(lines.above_slope))
     return with_values(rows, values * slopes)
 

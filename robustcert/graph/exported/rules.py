@@ -38,6 +38,13 @@ _OVERLOADS: dict[str, str] = {
     "squeeze": "default dim dims",
     "transpose": "int",
     "unflatten": "int",
+    "slice": "Tensor",
+    "select": "int",
+    "split": "Tensor sizes",
+    "unbind": "int",
+    "index": "Tensor",
+    "upsample_nearest1d": "default vec",
+    "upsample_nearest2d": "default vec",
     "to": "dtype dtype_layout device other",
 }
 """Overloads that have a rule, of operators with others than ``default``."""
@@ -78,16 +85,6 @@ def multiply(call: Call) -> Symbol:
     )
 
 
-def whole_slice(call: Call) -> Symbol:
-    """``slice(x, dim, start, end, step)`` that takes all there is."""
-    source = call.symbol()
-    dim, start, end, step = call.arguments[1:5]
-    size = source.example.shape[dim]
-    if (start or 0) != 0 or (end is not None and end < size) or step != 1:
-        call.refuse("takes a slice, for which there is no layer kind")
-    return source
-
-
 def _is_sigmoid(layer: Layer, source: int) -> bool:
     return (
         isinstance(layer, Elementwise)
@@ -102,7 +99,6 @@ RULES: dict[str, Rule] = {
     for overload in _OVERLOADS.get(name, "default").split()
 } | {
     "mul.Tensor": multiply,
-    "slice.Tensor": whole_slice,
     "conv1d.padding": affine_rules.conv,
     "batch_norm.default": affine_rules.batch_norm,
     "_native_batch_norm_legit_no_training.default": no_training_batch_norm,

@@ -28,6 +28,7 @@ UNREADABLE = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError)
 CONSTANTS = CONSTANT_OPERATORS | {
     *("lift_fresh_copy", "alias", "detach_", "_to_copy", "scalar_tensor", "full_like"),
     *("_unsafe_view", "matmul", "mm", "log", "log1p", "expm1", "square"),
+    *("fmod", "remainder"),
 }
 ASSERTIONS = frozenset(
     {
@@ -69,10 +70,9 @@ class Walk:
         name = owner or node.operator.strip("_")
         _refuse_stale(list(arguments))
         try:
-            result = self._result(call, name, arguments)
+            outputs = named(call, self._result(call, name, arguments))
         except UNREADABLE as error:
             raise UnsupportedLayerError(name, f"cannot be read: {error}") from error
-        outputs = named(call, result)
         self.values.update(outputs)
         if not depends_on_input(list(outputs.values())):
             self.owners.update(dict.fromkeys(outputs, owner))

@@ -7,7 +7,7 @@ more memory than it brings.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,16 +124,35 @@ def transpose(call: Call) -> Array:
 
 
 def slices(call: Call) -> Array:
-    """``Slice(data, starts, ends, axes, steps)``, of opset 10 and later."""
-    data, starts, ends = call.array(0), call.whole(1), call.whole(2)
-    given = call.value(3) is not None
-    axes = call.whole(3) if given else list(range(len(starts)))
+    """``Slice``."""
+    data = call.array(0)
+    return data[slice_index(call, data.shape)]
+
+
+def slice_index(call: Call, sizes: Sequence[int]) -> tuple[slice, ...]:
+    """What ``Slice(data, starts, ends, axes, steps)`` takes of data of these sizes.
+
+    Before opset 10, starts, ends and axes are attributes.
+    """
+    if call.count > 1:
+        starts, ends, axes = call.whole(1), call.whole(2), call.axes(3)
+    else:
+        starts, ends = (_attribute(call, name) for name in ("starts", "ends"))
+        axes = call.axes(1)
+    axes = list(range(len(starts))) if axes is None else axes
     steps = call.whole(4) if call.value(4) is not None else [1] * len(starts)
-    index = [slice(None)] * data.ndim
+    index = [slice(None)] * len(sizes)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        stop = None if step < 0 and end < -data.shape[axis] else end
+        stop = None if step < 0 and end < -sizes[axis] else end
         index[axis] = slice(start, stop, step)
-    return data[tuple(index)]
+    return tuple(index)
+
+
+def _attribute(call: Call, name: str) -> list[int]:
+    value = call.node.attributes.get(name)
+    if not isinstance(value, list):
+        call.refuse(f"has no {name}")
+    return [int(number) for number in value]
 
 
 def filled(call: Call) -> Array:

@@ -97,7 +97,7 @@ def _evaluated(model: OnnxModel, rows: Tensor) -> Tensor:
                 model.proto, new_ops=_own_operators(model.opset)
             )
             (found,) = evaluator.run(None, {model.input_name: rows.numpy()})
-            return torch.tensor(np.asarray(found), dtype=torch.float64)
+            return torch.tensor(np.ascontiguousarray(found), dtype=torch.float64)
     except (*READING_ERRORS, AttributeError) as error:
         raise UnsupportedLayerError(
             "model", f"ONNX's reference evaluator cannot run it: {error}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robustcert.graph.activations import ActivationKind
+from robustcert.graph.build import Symbol
 from robustcert.graph.onnx import (
     activation_rules,
     affine_rules,
+    gather_rules,
     pooling_rules,
     products,
     shape_rules,
@@ -17,7 +19,7 @@ from robustcert.graph.onnx.call import Call
 from robustcert.graph.onnx.values import Value
 from robustcert.results.report import OutputKind
 
-RULES: dict[str, Callable[[Call], Value]] = {
+RULES: dict[str, Callable[[Call], Value | list[Symbol]]] = {
     "Gemm": affine_rules.gemm,
     "MatMul": affine_rules.matmul,
     "Conv": affine_rules.conv,
@@ -57,6 +59,14 @@ RULES: dict[str, Callable[[Call], Value]] = {
     "Squeeze": shape_rules.squeeze,
     "Unsqueeze": shape_rules.unsqueeze,
     "Concat": shape_rules.concat,
+    "Slice": gather_rules.slices,
+    "Gather": gather_rules.gather,
+    "Split": gather_rules.split,
+    "Expand": gather_rules.expand,
+    "DepthToSpace": gather_rules.depth_to_space,
+    "SpaceToDepth": gather_rules.space_to_depth,
+    "Tile": gather_rules.tile,
+    "Pad": gather_rules.pad,
     "Identity": shape_rules.same,
     "Dropout": shape_rules.dropout,
     "Cast": shape_rules.cast,

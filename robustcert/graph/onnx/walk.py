@@ -39,17 +39,30 @@ class Walk:
     marks: dict[str, Array] = field(default_factory=dict)
 
     def node(self, node: OnnxNode) -> None:
-        """Give the node's first output its value; the others have none."""
+        """Give the node's outputs their values.
+
+        Where the rule gives one value it is the first output's; the others have none.
+        """
         arguments = tuple(self.read(name) if name else None for name in node.inputs)
         call = Call(self.builder, node, self.opset, self.batch, arguments)
         if not node.outputs or not node.outputs[0]:
             call.refuse(f"{node.operator} gives nothing")
-        if node.outputs[0] in self.values:
+        if not self.values.keys().isdisjoint(filter(None, node.outputs)):
             call.refuse(f"{node.operator} gives a value that is there already")
-        self.values[node.outputs[0]] = _result(call)
+        result = _result(call)
+        if isinstance(result, list):
+            self._give(call, result)
+        else:
+            self.values[node.outputs[0]] = result
         marks = marks_of(call, self.marks)
         if marks is not None:
             self.marks[node.outputs[0]] = marks
+
+    def _give(self, call: Call, parts: list[Symbol]) -> None:
+        names = call.node.outputs
+        if len(names) != len(parts) or len(set(names)) != len(names):
+            call.refuse(f"gives {len(parts)} values to {len(names)} names")
+        self.values.update(zip(names, parts, strict=True))
 
     def read(self, name: str) -> Value:
         """The value of ``name``, which an earlier node has given."""
@@ -97,7 +110,7 @@ def walked(
     return output
 
 
-def _result(call: Call) -> Value:
+def _result(call: Call) -> Value | list[Symbol]:
     operator = call.node.operator
     known = not any(
         isinstance(argument, Symbol | Final | ErrorTerm | Above)

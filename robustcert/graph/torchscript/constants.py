@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from robustcert.errors import UnsupportedLayerError
@@ -49,6 +50,18 @@ def _single(items: list[Value]) -> Value:
 def has_tensor(values: tuple[Value, ...]) -> bool:
     """Whether a tensor stands among ``values``."""
     return any(isinstance(value, Tensor) for value in values)
+
+
+def new_tensor(
+    content: Value,
+    dtype: Value = None,
+    device: Value = None,  # noqa: ARG001 - constants are read on the CPU
+    requires_grad: Value = None,  # noqa: ARG001 - nothing is trained here
+) -> Tensor:
+    """``tensor(content, dtype)``, which takes lists in saved code alone."""
+    made = torch.tensor(content)
+    found: Tensor = made if dtype is None else torch.ops.aten.to(made, dtype)
+    return found
 
 
 SHAPE_OPERATORS: dict[str, Callable[..., Value]] = {

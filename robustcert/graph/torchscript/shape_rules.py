@@ -14,13 +14,17 @@ _WIDE = (torch.float32, torch.float64, 6, 7)
 
 
 def reshape_by(method: str) -> Rule:
-    """The rule of an operator that is the tensor method ``method``."""
+    """The rule of an operator that is the tensor method ``method``.
+
+    A ``view`` is a ``reshape`` here: where the model's strides allow the one, both give
+    the same, and the example's strides may be others.
+    """
 
     def rule(call: Call) -> Symbol:
         source = call.symbol()
         try:
             example = getattr(source.example, method)(*call.arguments[1:])
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             call.refuse(f"cannot be read: {error}")
         return call.builder.reshape(call.name, source, example)
 
@@ -54,6 +58,13 @@ def concat(call: Call) -> Symbol:
     if inner < 0:
         call.refuse("concatenates along the batch")
     return call.add(Concat, *sources, dim=inner)
+
+
+def stack(call: Call) -> Symbol:
+    """``stack(tensors, dim)``: ``cat`` of tensors that have one dimension more."""
+    items, dim = call.arguments[:2]
+    unsqueeze = reshape_by("unsqueeze")
+    return concat(call.given([unsqueeze(call.given(item, dim)) for item in items], dim))
 
 
 def same(call: Call) -> Symbol:

@@ -28,6 +28,7 @@ from robustcert.graph.torchscript.constants import (
     CONSTANT_OPERATORS,
     SHAPE_OPERATORS,
     has_tensor,
+    new_tensor,
 )
 from robustcert.graph.torchscript.values import (
     Node,
@@ -38,6 +39,7 @@ from robustcert.graph.torchscript.values import (
 
 MAX_ITERATIONS = 4096
 RESHAPES = frozenset({"view", "reshape"})
+UNREADABLE = (RuntimeError, ValueError, IndexError, TypeError)
 
 Rule = Callable[[Call], Symbol | Final | list[Value]]
 
@@ -148,7 +150,11 @@ def _constant(call: Call, name: str) -> Value:
     pairs = list(zip(schema.arguments, call.arguments, strict=False))
     positional = [value for argument, value in pairs if not argument.kwarg_only]
     keywords = {argument.name: v for argument, v in pairs if argument.kwarg_only}
-    return getattr(torch.ops.aten, name)(*positional, **keywords)
+    operator = new_tensor if name == "tensor" else getattr(torch.ops.aten, name)
+    try:
+        return operator(*positional, **keywords)
+    except UNREADABLE as error:
+        call.refuse(f"operator {call.operator} cannot be computed: {error}")
 
 
 def _known(condition: Value) -> bool:

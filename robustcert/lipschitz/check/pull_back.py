@@ -22,6 +22,7 @@ from robustcert.graph.layers import (
     Concat,
     Conv,
     Elementwise,
+    Gather,
     Input,
     Layer,
     Linear,
@@ -91,6 +92,8 @@ def roundings(layer: Layer, shapes: Sequence[Shape]) -> int:
             return (layer.weight.shape[0] + 1) * taps + FOLDING + 2
         case AveragePool():
             return math.prod(layer.kernel) + 6
+        case Gather():
+            return layer.most_uses + FOLDING + 6
         case _:
             return copies + FOLDING + 6
 
@@ -180,6 +183,14 @@ def _permute(layer: Permute, rows: Array, _: Sequence[Shape]) -> list[Array]:
     return [rows.transpose(0, *back)]
 
 
+def _gather(layer: Gather, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
+    places = layer.places.flatten().cpu().numpy()
+    read = places >= 0
+    found = np.zeros((math.prod(shapes[0]), len(rows)))
+    np.add.at(found, places[read], rows.reshape(len(rows), -1).T[read])
+    return [found.T.reshape(len(rows), *shapes[0])]
+
+
 def _add(layer: Add, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
     return [_gathered(rows, shapes[0]), _gathered(layer.weight * rows, shapes[1])]
 
@@ -208,6 +219,7 @@ _RULES: dict[type[Layer], Callable[[Any, Array, Sequence[Shape]], list[Array]]] 
     Mean: _mean,
     Reshape: _reshape,
     Permute: _permute,
+    Gather: _gather,
     Add: _add,
     Concat: _concat,
 }

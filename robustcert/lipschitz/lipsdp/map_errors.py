@@ -23,6 +23,7 @@ from robustcert.graph.layers import (
     Concat,
     Conv,
     Elementwise,
+    Gather,
     Layer,
     LayerGraph,
     Linear,
@@ -107,6 +108,8 @@ def _loudness(layer: Layer, norm: Norm) -> float:
             return float(layer.scale.abs().max())
         case AveragePool():
             return float(torch.Size(layer.kernel).numel())
+        case Gather():
+            return up(2.0 * math.sqrt(layer.most_uses))
         case _:
             return 1.0
 

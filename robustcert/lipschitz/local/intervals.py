@@ -12,6 +12,7 @@ from robustcert.graph.execute import apply, apply_linear
 from robustcert.graph.layers import (
     LINEAR_KINDS,
     Elementwise,
+    Gather,
     Layer,
     LayerGraph,
     Permute,
@@ -75,7 +76,8 @@ def image(layer: Layer, graph: LayerGraph, sources: list[Interval]) -> Interval:
     """
     if isinstance(layer, Elementwise):
         return activation_range(layer.activation, sources[0])
-    if not isinstance(layer, LINEAR_KINDS) or isinstance(layer, Reshape | Permute):
+    moves = isinstance(layer, Reshape | Permute | Gather)
+    if moves or not isinstance(layer, LINEAR_KINDS):
         low = apply(
             layer, [source.low for source in sources]
         )  # no coordinate is changed

@@ -19,6 +19,7 @@ from robustcert.graph.layers import (
     Concat,
     Conv,
     Elementwise,
+    Gather,
     Layer,
     LayerGraph,
     Linear,
@@ -68,7 +69,7 @@ def _error(
             error = apply_linear(whole, errors) + rounding
         case Elementwise():
             error = _activation_error(layer.activation, arguments[0], errors[0], unit)
-        case MaxPool() | Reshape() | Permute() | Concat():
+        case MaxPool() | Reshape() | Permute() | Gather() | Concat():
             return apply(layer, errors)
         case _:
             raise UnsupportedLayerError(

@@ -96,6 +96,18 @@ def test_searched_slopes_prove_what_crown_cannot():
     assert (searched > 1.01 * plain).any()
 
 
+@norms
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_without_time_alpha_crown_proves_what_crown_proves(norm, name):
+    task = task_on(graph_of(name), norm, count=12)
+    most = radii_like(task, 1.0)
+    radii = alpha_crown(task.graph, norm).radii(task, most) * 0.999
+    plain = crown(task.graph, norm).prove(task, radii).proved
+    searching = alpha_crown(task.graph, norm)
+    assert searching.prove(task, radii, seconds=600.0).proved.sum() > plain.sum()
+    assert torch.equal(searching.prove(task, radii, seconds=0.0).proved, plain)
+
+
 @both
 @norms
 def test_a_batch_is_judged_as_its_samples_are_alone(method, norm):

@@ -221,7 +221,10 @@ REFUSED = {
     "sorting": (lambda _, x: x.sort(dim=1).values, "sort.default has no rule"),
     "mean of the batch": (lambda _, x: x - x.mean(dim=0, keepdim=True), "the batch"),
     "product": (lambda m, x: x * (x @ m.square), "multiplies two tensors"),
-    "slice": (lambda _, x: x[:, 1:5].repeat(1, 2)[:, :6], "takes a slice"),
+    "sums of a dimension": (
+        lambda _, x: x.cumsum(1),
+        "cumsum.default has no rule",
+    ),
     "softmax inside": (lambda _, x: x.softmax(1), "reads a softmax"),
     "half precision": (lambda _, x: x.half().float(), "converts its input"),
     "input as a weight": (

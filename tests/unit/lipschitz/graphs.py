@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robustcert.graph.activations import Activation, ActivationKind
@@ -14,6 +15,7 @@ from robustcert.graph.layers import (
     Concat,
     Conv,
     Elementwise,
+    Gather,
     Input,
     Layer,
     LayerGraph,
@@ -126,6 +128,16 @@ class Sketch:
 
     def permute(self, *order: int) -> int:
         return self._put(Permute, None, order=order)
+
+    def gather(self, places) -> int:
+        """``places`` are nested lists, or what an operator makes of numbered inputs."""
+        return self._put(Gather, None, places=torch.as_tensor(places))
+
+    def zero_pad(self, *sides: int) -> int:
+        """Sides as for ``torch.nn.functional.pad``."""
+        shape = self._shape(None)
+        numbers = torch.arange(torch.Size(shape).numel()).reshape(shape)
+        return self.gather(F.pad(numbers, sides, value=-1))
 
     def flatten(self) -> int:
         source = len(self.layers) - 1

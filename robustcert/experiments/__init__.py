@@ -1,0 +1,1 @@
+"""Experiments of papers, run anew: data, trainings, evaluations and their tables."""

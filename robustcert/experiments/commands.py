@@ -1,0 +1,160 @@
+"""The experiments by name: run, shown, written; what was done before is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from robustcert.errors import UsageError
+from robustcert.experiments import regression_report
+from robustcert.experiments.classification import SETTINGS, Mode, classification
+from robustcert.experiments.comparison import comparison
+from robustcert.experiments.ladders import ladders
+from robustcert.experiments.page import Page, write_page
+from robustcert.experiments.sources import Source, built_in_source, folder_source
+from robustcert.experiments.study import Study, kept_outcomes, limited, run_study
+from robustcert.experiments.study_report import study_page
+from robustcert.results.progress import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a run of an experiment may change.
+
+    Attributes:
+        folder: receives pages, nets and records.
+        mode: how closely the paper is followed.
+        data: folder of idx files; ``None`` takes what ships with the package.
+        seeds: of the trainings.
+        epochs: instead of the experiment's own.
+        count: test images measured, at most.
+        device: that nets are trained on.
+    """
+
+    folder: Path
+    mode: Mode = Mode.FAITHFUL
+    data: Path | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    epochs: int | None = None
+    count: int | None = None
+    device: str = "cpu"
+
+
+Run = Callable[[Wanted, Listener], tuple[Path, ...]]
+"""Runs an experiment and returns the files of its page."""
+
+
+def run_regression(wanted: Wanted, listener: Listener) -> tuple[Path, ...]:
+    """The regression of the paper; it needs no data."""
+    found = ladders(wanted.mode, wanted.seeds, wanted.epochs, wanted.folder, listener)
+    page = Page(
+        f"regression-{wanted.mode.value}",
+        "Regression with a Lipschitz penalty: fits by lambda",
+        regression_report.NOTES,
+        tuple(regression_report.figure(one) for one in found[:2]),
+        (
+            regression_report.summary(found),
+            *(regression_report.table(one) for one in found),
+        ),
+        regression_report.document(found),
+    )
+    return write_page(page, wanted.folder)
+
+
+def run_named(name: str, wanted: Wanted, listener: Listener) -> tuple[Path, ...]:
+    """A classification experiment of the paper, by its data."""
+    study = classification(SETTINGS[name], wanted.mode, wanted.epochs)
+    return _run(study, wanted, listener)
+
+
+def run_comparison(wanted: Wanted, listener: Listener) -> tuple[Path, ...]:
+    """Trainers side by side; there is one mode."""
+    return _run(comparison(wanted.epochs), wanted, listener)
+
+
+EXPERIMENTS: dict[str, Run] = {
+    "regression": run_regression,
+    **{name: partial(run_named, name) for name in SETTINGS},
+    "comparison": run_comparison,
+}
+"""Everything that can be run, by name."""
+
+
+def run(
+    name: str,
+    mode: str,
+    listener: Listener,
+    *,
+    folder: Path,
+    data: Path | None,
+    seeds: tuple[int, ...],
+    epochs: int | None,
+    count: int | None,
+    device: str = "cpu",
+) -> tuple[Path, ...]:
+    """Run an experiment, for callers who do not load torch before.
+
+    Args:
+        name: a key of :data:`EXPERIMENTS`.
+        mode: a value of :class:`~robustcert.experiments.classification.Mode`.
+        listener: told of every step.
+        folder: see :class:`Wanted`, as all that follow.
+        data: see there.
+        seeds: see there.
+        epochs: see there.
+        count: see there.
+        device: see there.
+
+    Raises:
+        UsageError: there is no such device here.
+        RobustCertError: a training or a measurement fails.
+    """
+    wanted = Wanted(folder, Mode(mode), data, seeds, epochs, count, device)
+    return EXPERIMENTS[name](wanted, listener)
+
+
+def source_of(data: Path | None) -> Source:
+    """The folder's examples, or the built-in ones.
+
+    Raises:
+        SamplesError: the folder has no usable idx files.
+    """
+    return built_in_source() if data is None else folder_source(data)
+
+
+def device_named(name: str) -> torch.device:
+    """The device, if this machine has it.
+
+    Raises:
+        UsageError: it has not.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"there is no device {name!r} here", remedy="Choose cpu, or cuda on a GPU."
+        ) from error
+    return device
+
+
+def refreshed(
+    study: Study, source: Source, seeds: Sequence[int], folder: Path
+) -> tuple[Path, ...]:
+    """The page of a study from the outcomes on the disk; none where there are none."""
+    outcomes = kept_outcomes(study, source, seeds, folder)
+    if not outcomes:
+        return ()
+    return write_page(study_page(study, source, outcomes), folder)
+
+
+def _run(study: Study, wanted: Wanted, listener: Listener) -> tuple[Path, ...]:
+    source = source_of(wanted.data)
+    chosen = limited(study, wanted.count)
+    place = device_named(wanted.device)
+    outcomes = run_study(chosen, source, wanted.seeds, wanted.folder, listener, place)
+    return write_page(study_page(chosen, source, outcomes), wanted.folder)
