@@ -12,6 +12,7 @@ import typer
 from robustcert.cli.output import people
 from robustcert.cli.progress import progress_display
 from robustcert.errors import UsageError
+from robustcert.experiments.wanted import Mode, Wanted
 
 WORK = "robustcert.experiments.commands"
 """What the commands do; it needs torch, which this file does not load."""
@@ -25,13 +26,6 @@ class Experiment(enum.Enum):
     REGRESSION = "regression"
     MNIST = "mnist"
     FASHION_MNIST = "fashion-mnist"
-
-
-class Following(enum.Enum):
-    """How closely the paper is followed."""
-
-    FAITHFUL = "faithful"
-    CORRECTED = "corrected"
 
 
 What = Annotated[Experiment, typer.Argument(metavar="EXPERIMENT", help="Which one.")]
@@ -53,7 +47,7 @@ Data = Annotated[
     ),
 ]
 ModeOption = Annotated[
-    Following,
+    Mode,
     typer.Option("--mode", help="As published, or with its faults corrected."),
 ]
 Seeds = Annotated[
@@ -69,6 +63,9 @@ Count = Annotated[
     int | None,
     typer.Option("--count", metavar="N", min=1, help="Test images measured, at most."),
 ]
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="Where to train: cpu, cuda.")
+]
 
 
 def reproduce(
@@ -76,13 +73,15 @@ def reproduce(
     *,
     out: Out,
     data: Data = None,
-    mode: ModeOption = Following.FAITHFUL,
+    mode: ModeOption = Mode.FAITHFUL,
     seeds: Seeds = SEEDS,
     epochs: Epochs = None,
     count: Count = None,
+    device: Device = "cpu",
 ) -> None:
     """Repeat an experiment of the CLIP paper, and set its figures beside ours."""
-    _run(experiment.value, out, data, mode.value, seeds, epochs, count)
+    chosen = numbers(seeds)
+    _run(experiment.value, Wanted(out, mode, data, chosen, epochs, count, device))
 
 
 def compare(
@@ -92,9 +91,12 @@ def compare(
     seeds: Seeds = SEEDS,
     epochs: Epochs = None,
     count: Count = None,
+    device: Device = "cpu",
 ) -> None:
     """Train one net in every way, and set robustness and certificates side by side."""
-    _run("comparison", out, data, Following.CORRECTED.value, seeds, epochs, count)
+    chosen = numbers(seeds)
+    wanted = Wanted(out, Mode.CORRECTED, data, chosen, epochs, count, device)
+    _run("comparison", wanted)
 
 
 def numbers(words: str) -> tuple[int, ...]:
@@ -112,27 +114,9 @@ def numbers(words: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _run(
-    name: str,
-    out: Path,
-    data: Path | None,
-    mode: str,
-    seeds: str,
-    epochs: int | None,
-    count: int | None,
-) -> None:
-    chosen = numbers(seeds)
+def _run(name: str, wanted: Wanted) -> None:
     with progress_display() as listener:
-        files = import_module(WORK).run(
-            name,
-            mode,
-            listener,
-            folder=out,
-            data=data,
-            seeds=chosen,
-            epochs=epochs,
-            count=count,
-        )
+        files = import_module(WORK).run(name, wanted, listener)
     console = people(None)
     for file in files:
         console.print(str(file))

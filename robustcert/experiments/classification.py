@@ -17,7 +17,6 @@ Reference:
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +25,7 @@ from robustcert.experiments.judging import PAPER_ATTACK, Measures
 from robustcert.experiments.selecting import AttackAccuracy
 from robustcert.experiments.sources import Source
 from robustcert.experiments.study import Choice, Study
+from robustcert.experiments.wanted import Mode
 from robustcert.results.threat_model import UNIT_BOX
 from robustcert.train.data import Shares, split
 from robustcert.train.interface import Plan, TrainingData
@@ -37,13 +37,6 @@ TARGETS = (95, 90, 85)
 CHEAP_ATTACK = replace(PAPER_ATTACK, steps=20)
 COMPARED = 500
 """Images that epochs are compared on."""
-
-
-class Mode(enum.Enum):
-    """How closely the paper is followed."""
-
-    FAITHFUL = "faithful"
-    CORRECTED = "corrected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,38 +10,15 @@ import torch
 
 from robustcert.errors import UsageError
 from robustcert.experiments import regression_report
-from robustcert.experiments.classification import SETTINGS, Mode, classification
+from robustcert.experiments.classification import SETTINGS, classification
 from robustcert.experiments.comparison import comparison
 from robustcert.experiments.ladders import ladders
 from robustcert.experiments.page import Page, write_page
 from robustcert.experiments.sources import Source, built_in_source, folder_source
 from robustcert.experiments.study import Study, kept_outcomes, limited, run_study
 from robustcert.experiments.study_report import study_page
+from robustcert.experiments.wanted import Wanted
 from robustcert.results.progress import Listener
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a run of an experiment may change.
-
-    Attributes:
-        folder: receives pages, nets and records.
-        mode: how closely the paper is followed.
-        data: folder of idx files; ``None`` takes what ships with the package.
-        seeds: of the trainings.
-        epochs: instead of the experiment's own.
-        count: test images measured, at most.
-        device: that nets are trained on.
-    """
-
-    folder: Path
-    mode: Mode = Mode.FAITHFUL
-    data: Path | None = None
-    seeds: tuple[int, ...] = (0, 1, 2)
-    epochs: int | None = None
-    count: int | None = None
-    device: str = "cpu"
-
 
 Run = Callable[[Wanted, Listener], tuple[Path, ...]]
 """Runs an experiment and returns the files of its page."""
@@ -84,36 +60,17 @@ EXPERIMENTS: dict[str, Run] = {
 """Everything that can be run, by name."""
 
 
-def run(
-    name: str,
-    mode: str,
-    listener: Listener,
-    *,
-    folder: Path,
-    data: Path | None,
-    seeds: tuple[int, ...],
-    epochs: int | None,
-    count: int | None,
-    device: str = "cpu",
-) -> tuple[Path, ...]:
+def run(name: str, wanted: Wanted, listener: Listener) -> tuple[Path, ...]:
     """Run an experiment, for callers who do not load torch before.
 
     Args:
         name: a key of :data:`EXPERIMENTS`.
-        mode: a value of :class:`~robustcert.experiments.classification.Mode`.
+        wanted: how.
         listener: told of every step.
-        folder: see :class:`Wanted`, as all that follow.
-        data: see there.
-        seeds: see there.
-        epochs: see there.
-        count: see there.
-        device: see there.
 
     Raises:
-        UsageError: there is no such device here.
         RobustCertError: a training or a measurement fails.
     """
-    wanted = Wanted(folder, Mode(mode), data, seeds, epochs, count, device)
     return EXPERIMENTS[name](wanted, listener)
 
 

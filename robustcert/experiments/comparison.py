@@ -26,7 +26,11 @@ ARMS = (
     Arm("CLIP+", "clip+", ("lambda=0.03",)),
     Arm("spectral", "spectral-penalty", ("lambda=1e-3",)),
     Arm("margin", "margin", ("epsilon=0.2", "constants=product")),
-    Arm("margin-CLIP+", "margin-clip+", ("epsilon=0.2", "constants=product", "lambda=0.03")),
+    Arm(
+        "margin-CLIP+",
+        "margin-clip+",
+        ("epsilon=0.2", "constants=product", "lambda=0.03"),
+    ),
     Arm("TRADES", "trades", ("epsilon=1.0", "beta=3.0")),
 )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from robustcert.experiments.classification import Mode
 from robustcert.experiments.outcome import RUNS
 from robustcert.experiments.regression import (
     LADDER,
@@ -21,6 +20,7 @@ from robustcert.experiments.regression import (
     MakePenalty,
     climbed_down,
 )
+from robustcert.experiments.wanted import Mode
 from robustcert.results.document import canonical_json
 from robustcert.results.progress import Listener
 from robustcert.train.checkpoint import write_whole
@@ -77,6 +77,15 @@ def ladders(
         for seed in seeds
         for output in OUTPUTS
     )
+
+
+def kept_ladders(mode: Mode, seeds: Sequence[int], folder: Path) -> tuple[Ladder, ...]:
+    """Those ladders, with the plan's epochs and weights, that are on the disk."""
+    climbs = (
+        _Climb(mode, out, seed, PLAN, LADDER) for seed in seeds for out in OUTPUTS
+    )
+    kept = (_kept(folder / RUNS / climb.name) for climb in climbs)
+    return tuple(ladder for ladder in kept if ladder is not None)
 
 
 @dataclass(frozen=True, slots=True)

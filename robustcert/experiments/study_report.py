@@ -100,8 +100,8 @@ def robustness(study: Study, outcomes: Sequence[Outcome]) -> Table:
         "Accuracies in percent. Robust: under the standard tier's attacks, the truth "
         "is at most this; certified: the truth is at least this; all three of the "
         f"first {outcomes[0].samples} test images, in L2. Lipschitz: proved from "
-        "both sides, the widest of all seeds. Margin / Lip: median margin over the upper bound, "
-        "in input units.",
+        "both sides, the widest of all seeds. Margin / Lip: median margin over the "
+        "upper bound, in input units.",
         (
             "",
             "clean",

@@ -19,6 +19,8 @@ from robustcert.corruptions.registry import CORRUPTIONS
 from robustcert.formats.registry import FORMATS
 from robustcert.lipschitz.registry import EFFORTS, LOWER_METHODS, UPPER_METHODS
 from robustcert.models.builtin import MODELS, SAMPLE_SETS
+from robustcert.train.nets import FAMILIES, NETS
+from robustcert.train.registry import TRAINERS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,10 +67,12 @@ def test_the_reading_wing_loads_no_torch(module):
     [
         *(ATTACKS, CERTIFIERS, CORRUPTIONS, FORMATS),
         *(LOWER_METHODS, UPPER_METHODS, MODELS, SAMPLE_SETS),
+        *(TRAINERS, NETS, FAMILIES),
     ],
     ids=[
         *("attacks", "certifiers", "corruptions", "formats"),
         *("lower", "upper", "models", "samples"),
+        *("trainers", "nets", "families"),
     ],
 )
 def test_the_readme_names_every_row_of_every_registry(registry):

@@ -9,13 +9,20 @@ from typer.testing import CliRunner
 
 from robustcert.cli.main import COMMANDS, app
 
+TRAINING = ("clip+", "reproduce", "compare", "list")
+"""Of the commands of ``train``; all trainers have the same options."""
+
 GOLDEN = Path(__file__).with_name("help.txt")
 
 
 def help_text() -> str:
     """The help of the program and of each command, 88 columns wide."""
     runner = CliRunner()
-    words = [[], *([command.__name__] for command in COMMANDS)]
+    words = [
+        [],
+        *([command.__name__] for command in COMMANDS),
+        *(["train", *more] for more in ([], *([name] for name in TRAINING))),
+    ]
     parts = [
         runner.invoke(
             app,

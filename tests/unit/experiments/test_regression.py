@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robustcert.experiments.classification import Mode
 from robustcert.experiments.ladders import PENALTIES, ladders
 from robustcert.experiments.regression import (
     PLAN,
@@ -21,6 +20,7 @@ from robustcert.experiments.regression import (
     truth,
 )
 from robustcert.experiments.regression_report import breaches, document, summary
+from robustcert.experiments.wanted import Mode
 
 SHORT = replace(PLAN, epochs=12)
 

@@ -69,8 +69,8 @@ def test_a_broken_sample_stays_broken():
         """Wrong in a thin shell only: a later step leads out of it again."""
 
         def forward(self, inputs):
-            far = lp_norms(inputs, Norm.L2)
-            score = torch.where((far > 0.1) & (far < 0.3), -1.0, 1.0) + 0.0 * far
+            far = lp_norms(inputs.detach(), Norm.L2)
+            score = torch.where((far > 0.7) & (far < 0.9), -1.0, 1.0)
             slope = 0.01 * inputs.flatten(1).sum(dim=1)
             return torch.stack([torch.zeros_like(score), score - slope], dim=1)
 

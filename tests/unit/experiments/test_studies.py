@@ -11,7 +11,6 @@ from robustcert.experiments.arms import Arm
 from robustcert.experiments.classification import (
     FASHION_MNIST,
     MNIST,
-    Mode,
     classification,
     published_parts,
     separate_parts,
@@ -20,6 +19,7 @@ from robustcert.experiments.comparison import comparison
 from robustcert.experiments.sources import built_in_source
 from robustcert.experiments.study import kept_outcomes, limited, run_study
 from robustcert.experiments.study_report import study_page
+from robustcert.experiments.wanted import Mode
 from robustcert.results.effort import Effort
 from robustcert.train.nets import net_named
 
