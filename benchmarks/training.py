@@ -1,7 +1,7 @@
 """The paper's experiments and the comparison of trainers; results are committed.
 
     make data
-    python benchmarks/training.py [--only PART ...] [--seeds 0 1 2] [--device cpu]
+    python benchmarks/training.py [--only PART ...] [--seeds 0 1 2] [--arms ARM ...]
 
 Nets and records are kept in ``data/training``: a run that was ended goes on behind the
 last net, and two runs with different seeds or parts may go side by side. After every
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def main() -> None:
     parts = [*LADDERS, *STUDIES]
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
     parser.add_argument("--seeds", nargs="*", type=int, default=[*SEEDS])
+    parser.add_argument("--arms", nargs="*", help="lines of the studies' tables")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     place, tell = device_named(asked.device), Teller()
@@ -82,6 +84,8 @@ def main() -> None:
         else:
             name, study = STUDIES[part]
             source = _source(name) or sys.exit("run `make data` first")
+            arms = [a for a in study.arms if a.name in (asked.arms or [a.name])]
+            study = replace(study, arms=tuple(arms))
             run_study(study, source, asked.seeds, KEPT, tell, place)
         write_results()
 

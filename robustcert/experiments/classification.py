@@ -93,10 +93,10 @@ FASHION_MNIST = Setting(
     "fashion-mnist",
     "Fashion-MNIST, the convolutional net of Madry et al.",
     "madry-conv",
-    Plan(epochs=12, batch=128, rate=0.02, optimiser="sgd"),
-    warm_up=3,
+    Plan(epochs=8, batch=128, rate=0.02, optimiser="sgd"),
+    warm_up=2,
     decay=5e-4,
-    clip=0.02,
+    clip=0.03,
     attacked=500,
     samples=200,
     published={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from robustcert.experiments.comparison import comparison
 from robustcert.experiments.ladders import ladders
 from robustcert.experiments.page import Page, write_page
 from robustcert.experiments.sources import Source, built_in_source, folder_source
-from robustcert.experiments.study import Study, kept_outcomes, limited, run_study
+from robustcert.experiments.study import Study, limited, run_study
 from robustcert.experiments.study_report import study_page
 from robustcert.experiments.wanted import Wanted
 from robustcert.results.progress import Listener
@@ -97,16 +97,6 @@ def device_named(name: str) -> torch.device:
             f"there is no device {name!r} here", remedy="Choose cpu, or cuda on a GPU."
         ) from error
     return device
-
-
-def refreshed(
-    study: Study, source: Source, seeds: Sequence[int], folder: Path
-) -> tuple[Path, ...]:
-    """The page of a study from the outcomes on the disk; none where there are none."""
-    outcomes = kept_outcomes(study, source, seeds, folder)
-    if not outcomes:
-        return ()
-    return write_page(study_page(study, source, outcomes), folder)
 
 
 def _run(study: Study, wanted: Wanted, listener: Listener) -> tuple[Path, ...]:

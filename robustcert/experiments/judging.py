@@ -6,6 +6,7 @@ uploads go through, and what is said holds for what a reader can download.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def _reported(report: RobustnessReport) -> dict[str, Any]:
         "robust": tuple(point.robust for point in report.curve),
         "certified": tuple(point.certified for point in report.curve),
         "lower": 0.0 if lower is None else lower.value,
-        "upper": None if upper is None else upper.value,
+        "upper": None if upper is None or math.isinf(upper.value) else upper.value,
         "product": products[0] if products else None,
         "findings": tuple(dict.fromkeys(alarms)),
     }

@@ -24,7 +24,7 @@ GAP = 0.01
 FLOOR = 1e-3
 PIECES = 256
 HALVINGS = 24
-MOST = 20_000
+MOST = 3_000
 """Pieces that are open at once; with more the search ends where it stands."""
 
 _CHUNK = 2048

@@ -195,12 +195,13 @@ def _extent(study: Study, source: Source, outcomes: Sequence[Outcome]) -> str:
     seeds = sorted({one.seed for one in outcomes})
     wanted = len(seeds) * len(study.arms)
     missing = wanted - len(outcomes)
-    lacking = f" {missing} of {wanted} trainings are still to be done." * (missing > 0)
-    spread = " ± is the standard deviation over seeds." * (len(seeds) > 1)
+    lacking = f" {missing} of {wanted} trainings are still to be done."
+    spread = " ± is the standard deviation over seeds."
     return (
         f"Data: {source.name}, {len(source.training)} training and "
         f"{len(source.test)} test images. Epochs: {study.plan.epochs}. Seeds: "
-        f"{', '.join(map(str, seeds))}.{spread}{lacking}"
+        f"{', '.join(map(str, seeds))}."
+        f"{spread if len(seeds) > 1 else ''}{lacking if missing else ''}"
     )
 
 

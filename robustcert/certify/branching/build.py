@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from robustcert.certify.branching.confirm import lower_bounds
+from robustcert.certify.branching.hidden import Over
 from robustcert.certify.branching.program import (
     Bounds,
     Forms,
@@ -17,19 +17,12 @@ from robustcert.certify.branching.program import (
     whole,
 )
 from robustcert.certify.branching.region import Region
+from robustcert.certify.branching.roundings import roundings
 from robustcert.certify.interval_rules import Interval, between, propagate
 from robustcert.graph.execute import apply, apply_linear
-from robustcert.graph.layers import (
-    Conv,
-    Elementwise,
-    Input,
-    Layer,
-    LayerGraph,
-    Linear,
-    Reshape,
-)
+from robustcert.graph.layers import Elementwise, Layer, LayerGraph
 from robustcert.graph.transpose import pulled_back
-from robustcert.lipschitz.magnitude import magnitude, terms
+from robustcert.lipschitz.magnitude import magnitude
 
 MOST_ENTRIES = 2**27
 """Numbers that the matrices of a program may hold: a gibibyte in float64."""
@@ -39,10 +32,6 @@ _CHUNK = 2**21
 
 _ROWS = 256
 """Forms bounded at once: moments, too."""
-
-
-Over = Callable[[], bool]
-"""Whether the time is up."""
 
 
 def _never() -> bool:
@@ -83,7 +72,7 @@ def encoded(
         ``None`` where more matrices than :data:`MOST_ENTRIES` were needed, a bound is
         no number, or the time is up.
     """
-    draft = _Draft(graph, region, over, roundings=_roundings(graph))
+    draft = _Draft(graph, region, over, roundings=roundings(graph))
     draft.start()
     for position, layer in enumerate(graph.layers[1:], start=1):
         if not isinstance(layer, Elementwise):
@@ -249,22 +238,3 @@ def _joined(written: list[Forms]) -> Forms:
         torch.cat([forms.shift for forms in written]),
         torch.cat([forms.sizes for forms in written]),
     )
-
-
-def _roundings(graph: LayerGraph) -> int:
-    """More than any coefficient or sum takes: all layers' sums, and all units'."""
-    count = 64 + 4 * graph.layers[0].size
-    for layer in graph.layers[1:]:
-        if isinstance(layer, Elementwise):
-            count += 2 * layer.size
-        elif not isinstance(layer, Input | Reshape):
-            source = graph.layers[layer.inputs[0]].shape
-            count += terms(layer, source) + _terms_back(layer) + 8
-    return count + 2 * len(graph.layers)
-
-
-def _terms_back(layer: Layer) -> int:
-    """Number of products in one coefficient of the layer's input."""
-    if isinstance(layer, Linear | Conv):
-        return layer.weight.numel() // layer.weight.shape[1]
-    return layer.size

@@ -15,7 +15,7 @@ from robustcert.certify.branching.question import Grown, Question
 from robustcert.certify.branching.sweep import relaxation, swept
 from robustcert.certify.branching.tree import Effort, planted
 
-EFFORT = Effort(Climb(steps=10, price_rate=1.0), candidates=4)
+EFFORT = Effort(Climb(steps=20, price_rate=1.0), candidates=4)
 LEAVES = 128
 """Leaves that are split at once."""
 
@@ -26,8 +26,8 @@ GLANCE = 300
 """Work that shows whether more of it may close what is missing."""
 
 NEAR = 3.0
-"""It may where no more than this many times is missing of what was gained; otherwise
-the work goes to hidden units."""
+"""It may where no more than this many times is missing of what was gained, all forms
+together; otherwise the work goes to hidden units."""
 
 STALE = 0.85
 """Trees are planted anew where the net is no looser than this share of what it was."""
@@ -47,12 +47,10 @@ def bound_margins(question: Question, plan: Climb) -> None:
         target,
     )
     value = lower_bounds(stand.program, stand.bounds, question.forms, found.leaves)
-    question.value = torch.fmax(question.value, value)
+    question.value, question.roots = torch.fmax(question.value, value), value
     question.slopes = found.leaves.slopes
-    is_left = ~(question.value > target)
-    question.keep(is_left)
+    question.keep(~(question.value > target))
     if len(question.forms):
-        question.root = float(value[is_left].min())
         question.broken = question.look(_lowest_points(question))
 
 
@@ -110,9 +108,9 @@ def _is_near(question: Question, grown: Grown, work: int) -> bool:
 
     What they add grows far slower than the work.
     """
-    gained = float(question.value.min()) - question.root
+    gained = float((question.value - question.roots).sum())
+    missing = float((question.target - question.roots).sum())
     more = max(1.0, work / max(1, grown.work))
-    missing = question.target - question.root
     return missing <= NEAR * gained * math.sqrt(math.sqrt(more))
 
 

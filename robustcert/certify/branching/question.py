@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -40,13 +39,13 @@ class Question:
         stand: what is known of the net.
         forms: those still open, float64.
         value: ``(P,)`` float64, proved.
+        roots: ``(P,)`` float64, proved by multipliers alone.
         slopes: ``(P, units)`` multipliers to start from.
         target: to exceed.
         look: told of every point that may break the ball.
         over: whether the time is up.
         hidden: what is kept for the bounds of hidden units.
         broken: whether a point did.
-        root: the least bound by multipliers alone.
         grown: the trees of the margins, once there are any.
         rounds: of branching so far.
     """
@@ -54,13 +53,13 @@ class Question:
     stand: Stand
     forms: Forms
     value: Tensor
+    roots: Tensor
     slopes: Tensor
     target: float
     look: Look
     over: Over
     hidden: Hidden = field(default_factory=Hidden)
     broken: bool = False
-    root: float = -math.inf
     grown: Grown | None = None
     rounds: int = 0
 
@@ -71,7 +70,7 @@ class Question:
         """Nothing is known about the forms yet."""
         value = torch.full_like(forms.shift, -torch.inf)
         slopes = steepest_slopes(stand.guides).expand(len(forms), -1)
-        return Question(stand, forms, value, slopes, target, look, over)
+        return Question(stand, forms, value, value, slopes, target, look, over)
 
     @property
     def settled(self) -> bool:
@@ -81,7 +80,7 @@ class Question:
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the forms: those where the mask is true."""
         self.forms = self.forms.rows(rows)
-        self.value = self.value[rows]
+        self.value, self.roots = self.value[rows], self.roots[rows]
         self.slopes = self.slopes[rows]
         everything = torch.ones_like(self.stand.bounds.is_open)
         self._keep_trees(rows, everything)

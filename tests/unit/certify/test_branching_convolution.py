@@ -157,6 +157,19 @@ def test_a_program_of_windows_is_the_net_inside_the_ball(norm):
     torch.testing.assert_close(value, run(graph, points))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_coefficients_that_are_no_numbers_prove_nothing_about_windows(value):
+    graph, weighting = residual_net(), torch.eye(CLASSES, dtype=torch.float64)
+    net = encoded_on(graph, Norm.LINF, 0.05, images(1)[0], weighting)
+    assert isinstance(net.program.stages[0].direct, Sparse)
+    first = net.outputs.links[len(net.program.stages) - 1]
+    first[0, 0] = value
+    leaves = whole(steepest_slopes(net.bounds))
+    found = lower_bounds(net.program, net.bounds, net.outputs, leaves)
+    assert not found[0] > -torch.inf
+    assert (found[1:] > -torch.inf).all()
+
+
 @norms
 def test_no_sampled_point_of_a_proved_ball_of_a_residual_net_changes_the_class(norm):
     graph = residual_net(seed=3)
