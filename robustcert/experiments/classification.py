@@ -75,7 +75,7 @@ MNIST = Setting(
     Plan(epochs=30, batch=128, rate=0.1, optimiser="sgd"),
     warm_up=5,
     decay=2e-4,
-    clip=0.02,
+    clip=0.2,
     attacked=2000,
     samples=500,
     published={
@@ -96,7 +96,7 @@ FASHION_MNIST = Setting(
     Plan(epochs=8, batch=128, rate=0.02, optimiser="sgd"),
     warm_up=2,
     decay=5e-4,
-    clip=0.03,
+    clip=0.1,
     attacked=500,
     samples=200,
     published={

@@ -1,8 +1,8 @@
 """Trainers side by side on one net of Fashion-MNIST: 784-200-80-10.
 
-Each has one setting, chosen for about the same clean accuracy on the validation part;
-none is chosen by the test part. Every net is evaluated by the standard tier and by
-certificates with tight Lipschitz bounds.
+Each has one setting, the same for all seeds, which costs a few points of clean accuracy
+at most. Every net is evaluated by the standard tier and by certificates with tight
+Lipschitz bounds.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ PLAN = Plan(epochs=12, batch=128, rate=1e-3, optimiser="adam", schedule="one-cyc
 
 ARMS = (
     Arm("none", "erm"),
-    Arm("WR", "weight-penalty", ("lambda=1e-3",)),
-    Arm("CLIP", "clip", ("lambda=0.03",)),
-    Arm("CLIP+", "clip+", ("lambda=0.03",)),
-    Arm("spectral", "spectral-penalty", ("lambda=1e-3",)),
+    Arm("WR", "weight-penalty", ("lambda=3e-3",)),
+    Arm("CLIP", "clip", ("lambda=0.15",)),
+    Arm("CLIP+", "clip+", ("lambda=0.1",)),
+    Arm("spectral", "spectral-penalty", ("lambda=1e-2",)),
     Arm("margin", "margin", ("epsilon=0.2", "constants=product")),
     Arm(
         "margin-CLIP+",
         "margin-clip+",
         ("epsilon=0.2", "constants=product", "lambda=0.03"),
     ),
-    Arm("TRADES", "trades", ("epsilon=1.0", "beta=3.0")),
+    Arm("TRADES", "trades", ("epsilon=0.5", "beta=3.0")),
 )
 
 NOTES = (

@@ -160,10 +160,11 @@ def _verdict(ladder: Ladder) -> tuple[str, ...]:
 def _chart(ladder: Ladder, palette: Palette) -> Specification:
     x = quantitative("x", "x", [-4.0, 4.0])
     y = quantitative("y", "f(x)", _domain(ladder))
-    names = [f"lambda {rung.weight:g}" for rung in ladder.rungs]
+    names = [f"{rung.weight:g}" for rung in ladder.rungs]
     scale = {"domain": names, "range": _colours(len(names))}
-    colour = {"field": "fit", "type": "nominal", "title": None, "scale": scale}
+    colour = {"field": "fit", "type": "nominal", "title": "lambda", "scale": scale}
     legend = {"orient": "right", "symbolType": "stroke", "symbolStrokeWidth": 3}
+    legend |= {"titleColor": palette.muted, "titleFontWeight": "normal"}
     dots = {"type": "point", "filled": True, "size": 14, "color": palette.muted}
     dashed = {"type": "line", "strokeDash": [5, 4], "color": palette.ink}
     layers: list[Specification] = [

@@ -89,6 +89,8 @@ def robustness(study: Study, outcomes: Sequence[Outcome]) -> Table:
     rows = [
         (
             arm.name,
+            percentages([one.test for one in own]),
+            percentages([one.noise for one in own]),
             percentages([one.clean for one in own]),
             *(percentages([one.robust_at(e) for one in own]) for e in epsilons),
             *(percentages([one.certified_at(e) for one in own]) for e in epsilons),
@@ -97,13 +99,16 @@ def robustness(study: Study, outcomes: Sequence[Outcome]) -> Table:
         for arm, own in _by_arm(study, outcomes)
     ]
     return Table(
-        "Accuracies in percent. Robust: under the standard tier's attacks, the truth "
-        "is at most this; certified: the truth is at least this; all three of the "
-        f"first {outcomes[0].samples} test images, in L2. Lipschitz: proved from "
+        "Accuracies in percent. Test and noise (Gaussian, standard deviation 1): of "
+        "all test images. Clean, robust (under the standard tier's attacks, the truth "
+        "is at most this) and certified (the truth is at least this): of the first "
+        f"{outcomes[0].samples} test images, in L2. Lipschitz: proved from "
         "both sides, the widest of all seeds. Margin / Lip: median margin over the "
         "upper bound, in input units.",
         (
             "",
+            "test",
+            "noise",
             "clean",
             *(f"robust {exact(epsilon)}" for epsilon in epsilons),
             *(f"certified {exact(epsilon)}" for epsilon in epsilons),
@@ -227,7 +232,7 @@ def _mean_seconds(own: Sequence[Outcome]) -> float | None:
 def _point(arm: Arm, own: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "arm": arm.name,
-        "clean": statistics.fmean(one.test for one in own),
+        "clean": statistics.fmean(one.clean for one in own),
         "robust": statistics.fmean(one.robust_at(ROBUST) for one in own),
         "certified": statistics.fmean(one.certified_at(CERTIFIED) for one in own),
     }

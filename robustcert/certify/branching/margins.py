@@ -108,8 +108,8 @@ def _is_near(question: Question, grown: Grown, work: int) -> bool:
 
     What they add grows far slower than the work.
     """
-    gained = float((question.value - question.roots).sum())
-    missing = float((question.target - question.roots).sum())
+    gained = float((question.value - grown.roots).sum())
+    missing = float((question.target - grown.roots).sum())
     more = max(1.0, work / max(1, grown.work))
     return missing <= NEAR * gained * math.sqrt(math.sqrt(more))
 
@@ -130,5 +130,5 @@ def _grown(question: Question) -> Grown:
         question.target,
         EFFORT,
     )
-    question.grown = Grown(trees, looseness)
+    question.grown = Grown(trees, question.roots, looseness)
     return question.grown

@@ -22,11 +22,13 @@ class Grown:
 
     Attributes:
         trees: one a form.
-        looseness: of the net when they were planted.
+        roots: ``(P,)`` float64, bounds by multipliers alone when they were planted.
+        looseness: of the net at that time.
         work: spent on them, in leaves of hidden units.
     """
 
     trees: Trees
+    roots: Tensor
     looseness: float
     work: int = 0
 
@@ -100,3 +102,4 @@ class Question:
         if self.grown is not None:
             by_stage = dict(enumerate(self.stand.program.parts(alive)))
             self.grown.trees = self.grown.trees.without(rows, alive, by_stage)
+            self.grown.roots = self.grown.roots[rows]
