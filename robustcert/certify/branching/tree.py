@@ -10,12 +10,16 @@ from torch import Tensor
 
 from robustcert.certify.branching.climb import Climb, climbed
 from robustcert.certify.branching.confirm import lower_bounds
-from robustcert.certify.branching.lookahead import Choice, choice, with_split
+from robustcert.certify.branching.finished import finished
+from robustcert.certify.branching.lookahead import choice, with_split
 from robustcert.certify.branching.pool import Batch, Pool
 from robustcert.certify.branching.program import Bounds, Forms, Leaves, Program
 
 _POLISH = Climb(steps=60, price_rate=1.0)
-"""For leaves with nothing left to split: only prices move the bound."""
+"""For leaves with nothing left to split, where no linear program can be solved."""
+
+_PROGRAMS = 8
+"""Linear programs solved in a round; one may take a tenth of a second."""
 
 _CHUNK = 1024  # leaves bounded at once
 
@@ -110,9 +114,20 @@ class Trees:
             self.effort.candidates,
             self.target,
         )
-        families = self._families(stand, parents, chosen)
+        split, whole = parents.rows(chosen.found), parents.rows(~chosen.found)
+        pairs = Batch(
+            torch.cat([split.owner, split.owner]),
+            torch.cat([split.value, split.value]),
+            with_split(split.leaves, chosen.unit[chosen.found]),
+        )
+        families = [self._bounded(stand, pairs, self.effort.climb)]
+        points = chosen.points
+        if len(whole):
+            left, lowest = self._finished(stand, whole)
+            families.append(left)
+            points = torch.cat([points[chosen.found], lowest.to(points)])
         self.pool.replace(slots, _joined(families))
-        return chosen.points
+        return points
 
     def refresh(self, stand: Stand) -> None:
         """Bound the open leaves with what is known by now; close those above."""
@@ -145,17 +160,20 @@ class Trees:
             pool=Pool(left, int(kept.sum())),
         )
 
-    def _families(self, stand: Stand, parents: Batch, chosen: Choice) -> list[Batch]:
-        split, whole = parents.rows(chosen.found), parents.rows(~chosen.found)
-        pairs = Batch(
-            torch.cat([split.owner, split.owner]),
-            torch.cat([split.value, split.value]),
-            with_split(split.leaves, chosen.unit[chosen.found]),
-        )
-        families = [self._bounded(stand, pairs, self.effort.climb)]
-        if len(whole):
-            families.append(self._bounded(stand, whole, _POLISH))
-        return families
+    def _finished(self, stand: Stand, whole: Batch) -> tuple[Batch, Tensor]:
+        """What is left of leaves without open units, and inputs that are lowest."""
+        places = torch.arange(len(whole))
+        now, later = whole.rows(places[:_PROGRAMS]), whole.rows(places[_PROGRAMS:])
+        forms, leaves = self.forms.rows(now.owner), now.leaves
+        found = finished(stand.program, stand.bounds, forms, leaves)
+        if found is None:
+            nowhere = torch.zeros(0, stand.program.region.sizes.numel())
+            return self._bounded(stand, whole, _POLISH), nowhere
+        value = torch.fmax(found.value, now.value)
+        prices = found.prices.to(leaves.prices.dtype)
+        priced = Leaves(leaves.slopes, prices, leaves.splits)
+        left = Batch(now.owner, value, priced).rows(~(value > self.target))
+        return _joined([left, later]), found.points[found.points.isfinite().all(dim=1)]
 
     def _bounded(self, stand: Stand, batch: Batch, plan: Climb) -> Batch:
         """The leaves of ``batch`` that stay open, with their proved bounds."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 import numpy as np
@@ -60,6 +61,11 @@ def solver() -> ModuleType:
             "milp needs scipy, which is not installed",
             remedy="pip install 'robustcert[oracle]'",
         ) from error
+
+
+def is_installed() -> bool:
+    """Whether scipy is there."""
+    return find_spec("scipy") is not None
 
 
 def relaxed(cost: Tensor, rows: Rows) -> Relaxed:
