@@ -23,7 +23,7 @@ from benchmarks.machine import machine
 from robustcert.experiments import regression_report
 from robustcert.experiments.classification import SETTINGS, classification
 from robustcert.experiments.commands import device_named
-from robustcert.experiments.comparison import comparison
+from robustcert.experiments.comparison import comparison, equal_accuracy, equal_time
 from robustcert.experiments.ladders import kept_ladders, ladders
 from robustcert.experiments.sources import Source, folder_source
 from robustcert.experiments.study import Study, kept_outcomes, run_study
@@ -39,7 +39,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SEEDS = (0, 1, 2)
 
 STUDIES: dict[str, tuple[str, Study]] = {
-    "comparison": ("fashion-mnist", comparison()),
+    **{
+        study.name: ("fashion-mnist", study)
+        for study in (comparison(), equal_time(), equal_accuracy())
+    },
     **{
         f"{setting.name}-{mode.value}": (setting.name, classification(setting, mode))
         for setting in SETTINGS.values()
@@ -55,10 +58,10 @@ class Teller:
     """Prints where the work stands, and writes the results after every net."""
 
     def __init__(self) -> None:
-        self._last = ("", -1)
+        self._last = ("", "")
 
     def __call__(self, progress: Progress) -> None:
-        place = (progress.stage, progress.done)
+        place = (progress.stage, progress.note)
         if progress.stage == "training" or place == self._last:
             return
         self._last = place

@@ -40,12 +40,14 @@ class Arm:
         trainer: a row of :data:`robustcert.train.registry.TRAINERS`.
         options: ``name=value`` each; the others are the row's own.
         published: what the paper reports, where it does.
+        epochs: of its training, instead of the study's.
     """
 
     name: str
     trainer: str
     options: tuple[str, ...] = ()
     published: Published | None = None
+    epochs: int | None = None
 
     def prepare(self, model: nn.Module, data: TrainingData, plan: Plan) -> Trainer:
         """The trainer for one model and its data.

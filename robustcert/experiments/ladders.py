@@ -13,16 +13,17 @@ from pydantic import TypeAdapter, ValidationError
 from robustcert.experiments.outcome import RUNS
 from robustcert.experiments.regression import (
     LADDER,
-    OUTPUTS,
     PAIR_NOISE,
     PLAN,
     Ladder,
     MakePenalty,
     climbed_down,
 )
+from robustcert.experiments.regression_task import OUTPUTS
+from robustcert.experiments.threads import one_thread
 from robustcert.experiments.wanted import Mode
 from robustcert.results.document import canonical_json
-from robustcert.results.progress import Listener
+from robustcert.results.progress import Listener, Progress
 from robustcert.train.checkpoint import write_whole
 from robustcert.train.clip import Clip, ClipOptions
 from robustcert.train.clip_plus import ClipPlus, ClipPlusOptions
@@ -68,15 +69,20 @@ def ladders(
         seeds: of samples, starts and pairs.
         epochs: of each rung, instead of the plan's.
         folder: keeps the ladders.
-        listener: told of every rung.
+        listener: told of steps, all ladders' together, and where they are made.
         weights: of the rungs, descending.
     """
     plan = PLAN if epochs is None else replace(PLAN, epochs=epochs)
-    return tuple(
-        _ladder(_Climb(mode, output, seed, plan, tuple(weights)), folder, listener)
+    climbs = [
+        _Climb(mode, output, seed, plan, tuple(weights))
         for seed in seeds
         for output in OUTPUTS
-    )
+    ]
+    with one_thread():
+        return tuple(
+            _ladder(climb, folder, _Heard(listener, number, len(climbs)))
+            for number, climb in enumerate(climbs)
+        )
 
 
 def kept_ladders(mode: Mode, seeds: Sequence[int], folder: Path) -> tuple[Ladder, ...]:
@@ -105,6 +111,21 @@ class _Climb:
         words = {**asdict(self), "mode": self.mode.value, "pairs": pairs}
         text = json.dumps(words, sort_keys=True)
         return f"regression-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Hears of one ladder, and tells of all."""
+
+    listener: Listener
+    ladder: int
+    ladders: int
+
+    def __call__(self, progress: Progress) -> None:
+        done = self.ladder * progress.total + progress.done
+        total = self.ladders * progress.total
+        note = f"ladder {self.ladder + 1} of {self.ladders}: {progress.note}"
+        self.listener(Progress(progress.stage, done, total, note))
 
 
 def _ladder(climb: _Climb, folder: Path, listener: Listener) -> Ladder:

@@ -94,6 +94,11 @@ class Outcome:
         """
         return self.margin / self.upper if self.upper else None
 
+    @property
+    def training_seconds(self) -> float:
+        """Of the processor, for the whole training."""
+        return sum(line.seconds for line in self.epochs)
+
     def robust_at(self, epsilon: float) -> float:
         """Robust accuracy at one of the radii."""
         return self.robust[self.epsilons.index(epsilon)]

@@ -9,15 +9,8 @@ from typing import Any
 import torch
 
 from robustcert.experiments.page import Figure
-from robustcert.experiments.regression import (
-    NOISE,
-    SAMPLES,
-    Ladder,
-    Rung,
-    grid,
-    largest_rise,
-    truth,
-)
+from robustcert.experiments.regression import Ladder, Rung, largest_rise
+from robustcert.experiments.regression_task import NOISE, SAMPLES, grid, truth
 from robustcert.experiments.table import Table, bracket
 from robustcert.formats.chart_frame import (
     WIDE,

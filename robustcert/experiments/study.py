@@ -58,7 +58,8 @@ class Study:
         title: one line for people.
         notes: what a reader must know.
         net: a name of :func:`robustcert.train.nets.net_named`.
-        plan: of every training; the seed is replaced.
+        plan: of every training; the seed is replaced, and where an arm says so the
+            epochs.
         arms: lines of the table.
         parts: what is fitted, paired and selected by.
         choice: which epoch is kept.
@@ -74,6 +75,11 @@ class Study:
     parts: Parts
     choice: Choice
     measures: Measures
+
+    def plan_of(self, arm: Arm, seed: int) -> Plan:
+        """Of one training."""
+        epochs = self.plan.epochs if arm.epochs is None else arm.epochs
+        return replace(self.plan, epochs=epochs, seed=seed)
 
 
 def run_study(
@@ -174,7 +180,7 @@ def _computed(work: _Work, listener: Listener) -> Outcome:
 
 def _trained(work: _Work, data: TrainingData, listener: Listener) -> Trained:
     study = work.study
-    plan = replace(study.plan, seed=work.seed)
+    plan = study.plan_of(work.arm, work.seed)
     model = _net(study, data, work.seed).to(work.device)
     about = {"arm": work.arm.name, "selection": study.choice.name}
     return train(
@@ -198,7 +204,7 @@ def _place(study: Study, arm: Arm, source: Source, seed: int, folder: Path) -> P
     recipe = {
         "study": study.name,
         "net": study.net,
-        "plan": asdict(replace(study.plan, seed=seed)),
+        "plan": asdict(study.plan_of(arm, seed)),
         "arm": arm.name,
         "recipe": arm.words,
         "parts": study.parts.__name__,

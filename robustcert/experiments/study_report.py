@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from robustcert.evaluation.provenance import versions
-from robustcert.experiments.arms import Arm, Published
+from robustcert.experiments.arms import Published
 from robustcert.experiments.outcome import Outcome
-from robustcert.experiments.page import Figure, Page
+from robustcert.experiments.page import Page
 from robustcert.experiments.sources import Source
 from robustcert.experiments.study import Study
+from robustcert.experiments.study_figure import by_arm, trade_off
 from robustcert.experiments.table import (
     NONE,
     Table,
@@ -20,16 +21,9 @@ from robustcert.experiments.table import (
     bracket,
     percentages,
 )
-from robustcert.formats.chart_frame import WIDE, Specification, framed, quantitative
-from robustcert.formats.drawing import Caption
-from robustcert.formats.palette import Palette
 from robustcert.results.numbers import exact
 
 SCHEMA = "robustcert/study/v1"
-HEIGHT = 320
-ROBUST, CERTIFIED = 1.0, 0.25
-"""Radii of the figure, where they were measured."""
-
 Measured = Callable[[Outcome], float]
 Figures = Callable[[Published], float]
 
@@ -64,7 +58,7 @@ def beside_paper(study: Study, outcomes: Sequence[Outcome]) -> Table:
         ("paper's attack", lambda one: one.attack, lambda paper: paper.attack),
     )
     rows = []
-    for arm, own in _by_arm(study, outcomes):
+    for arm, own in by_arm(study, outcomes):
         cells = [
             _with_paper(percentages([of(one) for one in own]), arm.published, said)
             for _, of, said in columns
@@ -96,7 +90,7 @@ def robustness(study: Study, outcomes: Sequence[Outcome]) -> Table:
             *(percentages([one.certified_at(e) for one in own]) for e in epsilons),
             *_lipschitz_cells(own),
         )
-        for arm, own in _by_arm(study, outcomes)
+        for arm, own in by_arm(study, outcomes)
     ]
     return Table(
         "Accuracies in percent. Test and noise (Gaussian, standard deviation 1): of "
@@ -124,7 +118,7 @@ def cost(study: Study, outcomes: Sequence[Outcome]) -> Table:
     """Time, epochs, and what the evaluations say about themselves."""
     plain = _mean_seconds([one for one in outcomes if one.arm == study.arms[0].name])
     rows = []
-    for arm, own in _by_arm(study, outcomes):
+    for arm, own in by_arm(study, outcomes):
         seconds = _mean_seconds(own)
         ratio = f"{seconds / plain:.2f}" if plain and seconds else NONE
         found = sorted({finding for one in own for finding in one.findings})
@@ -133,34 +127,28 @@ def cost(study: Study, outcomes: Sequence[Outcome]) -> Table:
                 arm.name,
                 averages([1000 * one.step_seconds for one in own]),
                 ratio,
+                str(study.plan_of(arm, 0).epochs),
+                averages([one.training_seconds for one in own]),
                 ", ".join(str(one.epoch + 1) for one in own),
                 ", ".join(str(one.seed) for one in own),
                 ", ".join(found) or "none",
             )
         )
     return Table(
-        "Processor time of a training step; ratios mean something only between nets "
-        "that were trained on the same machine.",
-        ("", "ms a step", "to the first", "epoch kept", "seeds", "warnings"),
+        "Processor time of a step, and of a whole training; ratios mean something only "
+        "between nets that were trained on the same machine.",
+        (
+            "",
+            "ms a step",
+            "to the first",
+            "epochs",
+            "training, s",
+            "epoch kept",
+            "seeds",
+            "warnings",
+        ),
         tuple(rows),
     )
-
-
-def trade_off(study: Study, outcomes: Sequence[Outcome]) -> Figure:
-    """Robust and certified accuracy against clean accuracy, a point an arm."""
-    points = [_point(arm, own) for arm, own in _by_arm(study, outcomes)]
-    said = "; ".join(
-        f"{p['arm']}: clean {100 * p['clean']:.1f} %, robust at most "
-        f"{100 * p['robust']:.1f} %, certified at least {100 * p['certified']:.1f} %"
-        for p in points
-    )
-    caption = Caption(
-        f"{study.name}-trade-off",
-        f"Robust accuracy at {exact(ROBUST)} and certified accuracy at "
-        f"{exact(CERTIFIED)} (L2) against clean accuracy",
-        f"Means over seeds. {said}.",
-    )
-    return Figure(caption, lambda palette: _chart(points, palette))
 
 
 def document(
@@ -177,6 +165,7 @@ def document(
         "selection": study.choice.name,
         "measures": study.measures.words,
         "arms": {arm.name: arm.words for arm in study.arms},
+        "epochs": {arm.name: study.plan_of(arm, 0).epochs for arm in study.arms},
         "published": {
             arm.name: asdict(arm.published)
             for arm in study.arms
@@ -185,14 +174,6 @@ def document(
         "versions": versions(),
         "outcomes": [asdict(outcome) for outcome in outcomes],
     }
-
-
-def _by_arm(
-    study: Study, outcomes: Sequence[Outcome]
-) -> list[tuple[Arm, list[Outcome]]]:
-    """The arms that have outcomes, in the study's order."""
-    own = [(arm, [o for o in outcomes if o.arm == arm.name]) for arm in study.arms]
-    return [(arm, found) for arm, found in own if found]
 
 
 def _extent(study: Study, source: Source, outcomes: Sequence[Outcome]) -> str:
@@ -204,10 +185,17 @@ def _extent(study: Study, source: Source, outcomes: Sequence[Outcome]) -> str:
     spread = " ± is the standard deviation over seeds."
     return (
         f"Data: {source.name}, {len(source.training)} training and "
-        f"{len(source.test)} test images. Epochs: {study.plan.epochs}. Seeds: "
+        f"{len(source.test)} test images. Epochs: {_epochs(study)}. Seeds: "
         f"{', '.join(map(str, seeds))}."
         f"{spread if len(seeds) > 1 else ''}{lacking if missing else ''}"
     )
+
+
+def _epochs(study: Study) -> str:
+    """Of all arms."""
+    found = [study.plan_of(arm, 0).epochs for arm in study.arms]
+    least, most = min(found), max(found)
+    return str(least) if least == most else f"{least} to {most}, by line"
 
 
 def _with_paper(own: str, published: Published | None, said: Figures) -> str:
@@ -227,36 +215,3 @@ def _lipschitz_cells(own: Sequence[Outcome]) -> tuple[str, str, str]:
 
 def _mean_seconds(own: Sequence[Outcome]) -> float | None:
     return statistics.fmean(one.step_seconds for one in own) if own else None
-
-
-def _point(arm: Arm, own: Sequence[Outcome]) -> dict[str, Any]:
-    return {
-        "arm": arm.name,
-        "clean": statistics.fmean(one.clean for one in own),
-        "robust": statistics.fmean(one.robust_at(ROBUST) for one in own),
-        "certified": statistics.fmean(one.certified_at(CERTIFIED) for one in own),
-    }
-
-
-def _chart(points: list[dict[str, Any]], palette: Palette) -> Specification:
-    cleans = [point["clean"] for point in points]
-    x = quantitative(
-        "clean", "clean accuracy", [min(cleans) - 0.01, max(cleans) + 0.02]
-    )
-    x["axis"] |= {"format": ".0%"}
-    y = quantitative("share", "share of the test images", [0.0, 1.0])
-    y["axis"] |= {"format": ".0%"}
-    names = ["robust (truth is at most)", "certified (truth is at least)"]
-    values = [
-        {"arm": p["arm"], "clean": p["clean"], "share": p[field], "side": name}
-        for p in points
-        for field, name in zip(("robust", "certified"), names, strict=True)
-    ]
-    scale = {"domain": names, "range": [palette.upper, palette.lower]}
-    colour = {"field": "side", "type": "nominal", "title": None, "scale": scale}
-    base = {"x": x, "y": y, "color": colour}
-    dots = {"mark": {"type": "point", "filled": True, "size": 60}, "encoding": base}
-    text = {"type": "text", "align": "left", "dx": 7, "baseline": "middle"}
-    names_ = {"mark": text, "encoding": base | {"text": {"field": "arm"}}}
-    layers: list[Specification] = [dots, names_]
-    return framed(layers, palette, WIDE, HEIGHT) | {"data": {"values": values}}

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustcert.results.norm import norm_from_word
-from robustcert.results.threat_model import ThreatModel
 from robustcert.train.ascent import Climb, anywhere
+from robustcert.train.ascent_options import AscentOptions, climb_of
 from robustcert.train.interface import (
     Batch,
     Fitted,
@@ -27,23 +26,6 @@ from robustcert.train.interface import (
 from robustcert.train.requirements import require_fixed_layers, require_labels
 
 PURPOSE = 31
-
-
-@dataclass(frozen=True, slots=True)
-class AdversarialOptions:
-    """What inputs are moved by.
-
-    Attributes:
-        epsilon: input units.
-        norm: ``l2`` or ``linf``.
-        steps: of the ascent.
-        reach: length of all steps together, in epsilons.
-    """
-
-    epsilon: float = 1.0
-    norm: str = "l2"
-    steps: int = 7
-    reach: float = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +53,7 @@ class AdversarialFit:
 
 
 def adversarial_fit(
-    model: nn.Module, data: TrainingData, options: AdversarialOptions, plan: Plan
+    model: nn.Module, data: TrainingData, options: AscentOptions, plan: Plan
 ) -> AdversarialFit:
     """The fit for one training.
 
@@ -80,11 +62,11 @@ def adversarial_fit(
         SamplesError: the targets are no labels.
         UnknownNameError: no norm has that name.
         InvalidThreatModelError: epsilon is no radius.
+        UsageError: the steps lead nowhere.
     """
     require_labels(data)
     require_fixed_layers(model)
-    threat = ThreatModel(norm_from_word(options.norm), options.epsilon, data.box)
-    return AdversarialFit(Climb(threat, options.steps, options.reach), plan.seed)
+    return AdversarialFit(climb_of(options, data.box), plan.seed)
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from robustcert.errors import UnknownNameError
-from robustcert.train.adversarial import AdversarialOptions
+from robustcert.train.adversarial import adversarial_fit
+from robustcert.train.ascent_options import AscentOptions
 from robustcert.train.chain import chain_of
+from robustcert.train.clip import Clip
+from robustcert.train.clip_plus import ClipPlus
 from robustcert.train.clip_rows import (
     ClipPlusTraining,
     ClipTraining,
-    prepare_clip,
-    prepare_clip_plus,
+    MarginClipPlusTraining,
 )
-from robustcert.train.interface import Plan, Trainer, TrainingData, drawn_from
-from robustcert.train.interval import CrownIntervalOptions, IntervalOptions
+from robustcert.train.interface import Fit, Plan, Trainer, TrainingData, drawn_from
+from robustcert.train.interval import (
+    CrownIntervalOptions,
+    IntervalOptions,
+    crown_interval_fit,
+    interval_fit,
+)
 from robustcert.train.live import live_graph
 from robustcert.train.losses import plain_fit
-from robustcert.train.margin import MarginOptions
-from robustcert.train.robust_rows import (
-    MarginClipPlusTraining,
-    prepare_adversarial,
-    prepare_crown_interval,
-    prepare_interval,
-    prepare_margin,
-    prepare_margin_clip_plus,
-    prepare_trades,
-)
+from robustcert.train.margin import MarginOptions, margin_fit
+from robustcert.train.rows import Prepare, alone, plain, with_pairs
 from robustcert.train.singular import SingularVectors
-from robustcert.train.trades import TradesOptions
+from robustcert.train.trades import TradesOptions, trades_fit
 from robustcert.train.weight_options import WeightOptions, weight_of
 from robustcert.train.weight_penalty import SpectralProduct, SquaredWeights
-from robustcert.train.weights import Fixed
-
-Prepare = Callable[[nn.Module, TrainingData, Any, Plan], Trainer]
-"""Makes the trainer for one model and its data, with options of the row's kind."""
 
 _SPECTRAL = 5
 
@@ -76,10 +70,6 @@ def trainer_named(name: str) -> Row:
     return TRAINERS[name]
 
 
-def _plain(_: nn.Module, data: TrainingData, __: NoOptions, ___: Plan) -> Trainer:
-    return Trainer(plain_fit(data), None, Fixed(0.0))
-
-
 def _squares(
     _: nn.Module, data: TrainingData, options: WeightOptions, __: Plan
 ) -> Trainer:
@@ -96,16 +86,22 @@ def _spectral(
     return Trainer(plain_fit(data), penalty, weight_of(options))
 
 
+def _margin_part(
+    model: nn.Module, data: TrainingData, options: MarginClipPlusTraining, plan: Plan
+) -> Fit:
+    return margin_fit(model, data, options.margin, plan)
+
+
 TRAINERS: dict[str, Row] = {
-    "erm": Row(NoOptions, _plain, "validation"),
+    "erm": Row(NoOptions, alone(plain), "validation"),
     "weight-penalty": Row(WeightOptions, _squares),
     "spectral-penalty": Row(WeightOptions, _spectral),
-    "clip": Row(ClipTraining, prepare_clip),
-    "clip+": Row(ClipPlusTraining, prepare_clip_plus),
-    "margin": Row(MarginOptions, prepare_margin),
-    "margin-clip+": Row(MarginClipPlusTraining, prepare_margin_clip_plus),
-    "adversarial": Row(AdversarialOptions, prepare_adversarial),
-    "trades": Row(TradesOptions, prepare_trades),
-    "interval": Row(IntervalOptions, prepare_interval),
-    "crown-interval": Row(CrownIntervalOptions, prepare_crown_interval),
+    "clip": Row(ClipTraining, with_pairs(plain, Clip)),
+    "clip+": Row(ClipPlusTraining, with_pairs(plain, ClipPlus)),
+    "margin": Row(MarginOptions, alone(margin_fit)),
+    "margin-clip+": Row(MarginClipPlusTraining, with_pairs(_margin_part, ClipPlus)),
+    "adversarial": Row(AscentOptions, alone(adversarial_fit)),
+    "trades": Row(TradesOptions, alone(trades_fit)),
+    "interval": Row(IntervalOptions, alone(interval_fit)),
+    "crown-interval": Row(CrownIntervalOptions, alone(crown_interval_fit)),
 }

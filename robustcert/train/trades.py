@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustcert.errors import UsageError
-from robustcert.results.norm import norm_from_word
-from robustcert.results.threat_model import ThreatModel
 from robustcert.train.ascent import Climb
+from robustcert.train.ascent_options import AscentOptions, climb_of
 from robustcert.train.interface import (
     Batch,
     Fitted,
@@ -32,6 +31,8 @@ PURPOSE = 32
 NUDGE = 1e-3
 """Deviation of the starts, in input units: at the input itself the slope is 0."""
 
+_ASCENT = AscentOptions()
+
 
 @dataclass(frozen=True, slots=True)
 class TradesOptions:
@@ -39,17 +40,11 @@ class TradesOptions:
 
     Attributes:
         beta: weight of the moved predictions; 0 is plain cross-entropy.
-        epsilon: input units.
-        norm: ``l2`` or ``linf``.
-        steps: of the ascent.
-        reach: length of all steps together, in epsilons.
+        ascent: of the divergence.
     """
 
     beta: float = 6.0
-    epsilon: float = 1.0
-    norm: str = "l2"
-    steps: int = 7
-    reach: float = 2.5
+    ascent: AscentOptions = _ASCENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +110,9 @@ def trades_fit(
         SamplesError: the targets are no labels.
         UnknownNameError: no norm has that name.
         InvalidThreatModelError: epsilon is no radius.
-        UsageError: beta is below 0.
+        UsageError: beta is below 0, or the steps lead nowhere.
     """
     require_labels(data)
     require_fixed_layers(model)
-    threat = ThreatModel(norm_from_word(options.norm), options.epsilon, data.box)
-    climb = Climb(threat, options.steps, options.reach)
+    climb = climb_of(options.ascent, data.box)
     return TradesFit(climb, options.beta, plan.seed)

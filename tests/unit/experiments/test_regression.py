@@ -8,18 +8,16 @@ import pytest
 import torch
 
 from robustcert.experiments.ladders import PENALTIES, ladders
-from robustcert.experiments.regression import (
-    PLAN,
+from robustcert.experiments.regression import PLAN, climbed_down, largest_rise
+from robustcert.experiments.regression_report import breaches, document, summary
+from robustcert.experiments.regression_task import (
     SAMPLES,
     SPANS,
-    climbed_down,
     grid,
-    largest_rise,
     samples,
     starting_net,
     truth,
 )
-from robustcert.experiments.regression_report import breaches, document, summary
 from robustcert.experiments.wanted import Mode
 
 SHORT = replace(PLAN, epochs=12)
@@ -119,3 +117,39 @@ def test_ladders_that_are_on_the_disk_are_read_from_there(tmp_path, mode):
     assert ladders(mode, [0], 1, tmp_path, told.append, weights=(1.0,)) == first
     assert len(told) == once > 0
     assert [one.output for one in first] == ["linear", "sigmoid"]
+
+
+def test_progress_counts_the_steps_of_all_ladders_and_names_the_rung(tmp_path):
+    told = []
+    ladders(Mode.FAITHFUL, [4], 1, tmp_path, told.append, weights=(1.0, 0.1))
+    assert {progress.stage for progress in told} == {"regression"}
+    done = [progress.done for progress in told]
+    assert done == sorted(done)
+    steps = len(samples(4).training) // PLAN.batch
+    assert {progress.total for progress in told} == {2 * 2 * steps}
+    assert done[-1] == 2 * 2 * steps
+    notes = list(dict.fromkeys(progress.note for progress in told))
+    assert notes == [
+        "ladder 1 of 2: linear output, seed 4, lambda 1",
+        "ladder 1 of 2: linear output, seed 4, lambda 0.1",
+        "ladder 2 of 2: sigmoid output, seed 4, lambda 1",
+        "ladder 2 of 2: sigmoid output, seed 4, lambda 0.1",
+    ]
+
+
+def test_a_regression_computes_in_one_thread_and_leaves_torch_as_it_was(tmp_path):
+    seen, before = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        ladders(
+            Mode.FAITHFUL,
+            [0],
+            1,
+            tmp_path,
+            lambda _: seen.append(torch.get_num_threads()),
+            weights=(1.0,),
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}

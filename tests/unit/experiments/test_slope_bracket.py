@@ -95,3 +95,31 @@ def test_a_layer_without_a_rule_is_refused_by_name():
     net = live_graph(nn.Sequential(nn.Flatten(), nn.Linear(1, 1)).double(), (1, 1))
     with pytest.raises(UnsupportedLayerError, match="slope rule"):
         slope_bracket(net, 0.0, 1.0)
+
+
+def test_a_search_that_runs_out_of_pieces_still_encloses_the_slope():
+    """Two steep layers whose slopes cancel: bounds of pieces are far too wide."""
+    wide = layer([[300.0], [300.0]], [0.0, 1e-3])
+    net = graph_of(wide, nn.Tanh(), layer([[50.0, -50.0]], [0.0]))
+    found = slope_bracket(net, -4.0, 4.0)
+    points = torch.linspace(-0.02, 0.02, 4001).double()
+    slopes = (
+        50.0
+        * 300.0
+        * (
+            torch.cosh(300.0 * points).pow(-2)
+            - torch.cosh(300.0 * points + 1e-3).pow(-2)
+        )
+    )
+    steepest = float(slopes.abs().max())
+    assert found.lower <= steepest * 1.0001
+    assert steepest <= found.upper
+    assert found.upper > found.lower * (1.0 + GAP) + FLOOR
+
+
+def test_bounds_that_overflow_prove_nothing_instead_of_something_wrong():
+    huge = layer([[3e38], [3e38]], [0.0, 0.0]).double()
+    with torch.no_grad():
+        huge.weight.mul_(1e250)
+    net = graph_of(huge, nn.Tanh(), layer([[1e30, -1e30]], [0.0]))
+    assert slope_bracket(net, -1.0, 1.0).upper == math.inf

@@ -15,7 +15,14 @@ from robustcert.experiments.classification import (
     published_parts,
     separate_parts,
 )
-from robustcert.experiments.comparison import comparison
+from robustcert.experiments.comparison import (
+    ARMS,
+    PLAN,
+    STEP_RATIOS,
+    comparison,
+    equal_accuracy,
+    equal_time,
+)
 from robustcert.experiments.sources import built_in_source
 from robustcert.experiments.study import kept_outcomes, limited, run_study
 from robustcert.experiments.study_report import study_page
@@ -26,6 +33,8 @@ from robustcert.train.nets import net_named
 STUDIES = [
     *(classification(s, mode) for s in (MNIST, FASHION_MNIST) for mode in Mode),
     comparison(),
+    equal_time(),
+    equal_accuracy(),
 ]
 
 
@@ -81,6 +90,37 @@ def test_the_paper_selects_by_the_images_it_pairs_and_the_correction_does_not():
         assert not rows_of(data.training) & held
 
 
+@pytest.mark.parametrize("epochs", [None, 24, 100])
+def test_at_equal_time_no_training_is_longer_than_plain_by_more_than_half_a_pass(
+    epochs,
+):
+    study = equal_time(epochs)
+    plain = study.plan.epochs
+    for arm in study.arms:
+        passes = study.plan_of(arm, 0).epochs
+        assert abs(passes * STEP_RATIOS[arm.name] - plain) <= STEP_RATIOS[arm.name] / 2
+
+
+def test_at_equal_time_even_one_plain_epoch_leaves_every_arm_one():
+    study = equal_time(1)
+    assert {study.plan_of(arm, 0).epochs for arm in study.arms} == {1}
+
+
+def test_the_table_at_equal_time_says_how_long_a_step_of_each_arm_takes():
+    for name, ratio in STEP_RATIOS.items():
+        assert f"{name} {ratio:g}" in equal_time().notes[-1]
+
+
+def test_the_levelled_studies_differ_from_the_comparison_in_what_they_level_alone():
+    timed, levelled = equal_time(), equal_accuracy()
+    assert [replace(arm, epochs=None) for arm in timed.arms] == [*ARMS]
+    assert levelled.plan == PLAN
+    for own, arm in zip(levelled.arms, ARMS, strict=True):
+        assert (own.name, own.trainer, own.epochs) == (arm.name, arm.trainer, None)
+        changed = own.words["options"].items() ^ arm.words["options"].items()
+        assert len(changed) in (0, 2)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A small study of two arms, run once: study, source, folder, outcomes."""
@@ -88,7 +128,10 @@ def done(tmp_path_factory):
     study = replace(
         study,
         net="mlp:16",
-        arms=(Arm("none", "erm"), Arm("margin", "margin", ("epsilon=0.5",))),
+        arms=(
+            Arm("none", "erm"),
+            Arm("margin", "margin", ("epsilon=0.5",), epochs=3),
+        ),
         measures=replace(
             study.measures, effort=Effort.FAST, certifiers=("lipschitz-margin",)
         ),
@@ -118,6 +161,28 @@ def test_another_plan_is_another_training(done):
     study, source, folder, _ = done
     other = replace(study, plan=replace(study.plan, rate=0.5))
     assert kept_outcomes(other, source, (0,), folder) == ()
+
+
+def test_an_arm_with_epochs_of_its_own_is_trained_for_them(done):
+    study, source, _, outcomes = done
+    assert [len(one.epochs) for one in outcomes] == [2, 3]
+    page = study_page(study, source, outcomes)
+    assert "Epochs: 2 to 3, by line." in page.notes[-1]
+    assert page.document["epochs"] == {"none": 2, "margin": 3}
+    cost = page.tables[-1]
+    column = cost.columns.index("epochs")
+    assert [row[column] for row in cost.rows] == ["2", "3"]
+
+
+def test_the_seconds_of_a_training_are_those_of_all_its_epochs(done):
+    for one in done[3]:
+        assert one.training_seconds == sum(line.seconds for line in one.epochs) > 0.0
+
+
+def test_other_epochs_of_an_arm_are_another_training_of_this_arm_alone(done):
+    study, source, folder, outcomes = done
+    longer = replace(study, arms=(study.arms[0], replace(study.arms[1], epochs=4)))
+    assert kept_outcomes(longer, source, (0,), folder) == outcomes[:1]
 
 
 def test_the_page_says_what_is_missing_and_what_the_data_are(done):

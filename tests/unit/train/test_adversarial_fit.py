@@ -17,8 +17,9 @@ from robustcert.errors import (
 from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.threat_model import UNIT_BOX, Box, ThreatModel
 from robustcert.tensors import lp_norms
-from robustcert.train.adversarial import AdversarialOptions, adversarial_fit
+from robustcert.train.adversarial import adversarial_fit
 from robustcert.train.ascent import Climb, anywhere
+from robustcert.train.ascent_options import AscentOptions
 from robustcert.train.interface import Batch, Moment, Plan, TrainingData
 from robustcert.train.losses import CrossEntropy
 from tests.unit.train.robust_cases import (
@@ -46,7 +47,7 @@ def linear_case(box=WIDE):
 def test_the_loss_of_a_linear_model_is_that_of_its_exact_worst_inputs(norm):
     net, data = linear_case()
     batch, epsilon = data.training, 0.5
-    options = AdversarialOptions(epsilon, norm.word, 30, 30.0)
+    options = AscentOptions(epsilon, norm.word, 30, 30.0)
     fitted = adversarial_fit(net, data, options, Plan())(net, batch, NOW)
     row = net[1].weight[1] - net[1].weight[0]
     length = torch.linalg.vector_norm(row, ord=norm.dual.value)
@@ -80,7 +81,7 @@ def test_the_worst_inputs_lie_in_the_ball_and_in_the_box(norm):
 def test_in_the_box_the_worst_input_of_a_linear_model_is_a_corner():
     net, data = linear_case(UNIT_BOX)
     batch = data.training
-    options = AdversarialOptions(10.0, "linf", 3, 4.0)
+    options = AscentOptions(10.0, "linf", 3, 4.0)
     fitted = adversarial_fit(net, data, options, Plan())(net, batch, NOW)
     row = (net[1].weight[1] - net[1].weight[0]).reshape(2, 3)
     side = (2.0 * batch.targets - 1.0).reshape(-1, 1, 1)
@@ -91,7 +92,7 @@ def test_in_the_box_the_worst_input_of_a_linear_model_is_a_corner():
 
 def test_an_epsilon_of_0_is_plain_cross_entropy():
     net, data = linear_case()
-    options = AdversarialOptions(0.0)
+    options = AscentOptions(0.0)
     fitted = adversarial_fit(net, data, options, Plan())(net, data.training, NOW)
     plain = CrossEntropy()(net, data.training, NOW)
     torch.testing.assert_close(fitted.loss, plain.loss)
@@ -113,7 +114,7 @@ def test_random_starts_fill_the_ball_from_a_generator_alone(norm):
 
 def test_starts_depend_on_seed_and_step_alone():
     net, data = plane_net(), plane_data()
-    options = AdversarialOptions(0.2, "l2", 1, 0.1)
+    options = AscentOptions(0.2, "l2", 1, 0.1)
 
     def loss(seed, step):
         fit = adversarial_fit(net, data, options, Plan(seed=seed))
@@ -126,13 +127,13 @@ def test_starts_depend_on_seed_and_step_alone():
 
 def test_the_ascent_leaves_the_parameters_gradients_alone():
     net, data = linear_case()
-    adversarial_fit(net, data, AdversarialOptions(), Plan())(net, data.training, NOW)
+    adversarial_fit(net, data, AscentOptions(), Plan())(net, data.training, NOW)
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
 def test_the_loss_is_differentiated_at_the_worst_inputs():
     net, data = linear_case()
-    options = AdversarialOptions(0.5, "linf", 20, 4.0)
+    options = AscentOptions(0.5, "linf", 20, 4.0)
     fit = adversarial_fit(net, data, options, Plan())
     gradient = torch.autograd.grad(fit(net, data.training, NOW).loss, [net[1].weight])[
         0
@@ -148,7 +149,7 @@ def test_the_loss_is_differentiated_at_the_worst_inputs():
 
 def test_adversarial_training_raises_certified_accuracy_above_that_of_plain_training():
     data, epsilon = plane_data(), 0.28
-    options = AdversarialOptions(epsilon, "linf", 5)
+    options = AscentOptions(epsilon, "linf", 5)
     fit = adversarial_fit(plane_net(), data, options, Plan())
     plain = trained(plane_net(), CrossEntropy(), data)
     robust = trained(plane_net(), fit, data)
@@ -163,18 +164,18 @@ def test_adversarial_training_raises_certified_accuracy_above_that_of_plain_trai
 def test_layers_that_do_not_hold_still_are_refused_by_name(module):
     net = nn.Sequential(nn.Linear(2, 4), module, nn.Linear(4, 2))
     with pytest.raises(UnsupportedLayerError) as refusal:
-        adversarial_fit(net, plane_data(), AdversarialOptions(), Plan())
+        adversarial_fit(net, plane_data(), AscentOptions(), Plan())
     assert refusal.value.layer == "1"
 
 
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (AdversarialOptions(epsilon=-1.0), InvalidThreatModelError),
-        (AdversarialOptions(norm="l1"), UnknownNameError),
-        (AdversarialOptions(steps=-1), UsageError),
-        (AdversarialOptions(reach=0.0), UsageError),
-        (AdversarialOptions(reach=float("nan")), UsageError),
+        (AscentOptions(epsilon=-1.0), InvalidThreatModelError),
+        (AscentOptions(norm="l1"), UnknownNameError),
+        (AscentOptions(steps=-1), UsageError),
+        (AscentOptions(reach=0.0), UsageError),
+        (AscentOptions(reach=float("nan")), UsageError),
     ],
 )
 def test_options_without_a_meaning_are_refused(options, error):
@@ -186,4 +187,4 @@ def test_values_to_regress_on_are_refused():
     few = Batch(torch.zeros(2, 2), torch.zeros(2, 1))
     data = TrainingData(few, few, few, PLANE, "values")
     with pytest.raises(SamplesError):
-        adversarial_fit(plane_net(), data, AdversarialOptions(), Plan())
+        adversarial_fit(plane_net(), data, AscentOptions(), Plan())

@@ -11,6 +11,7 @@ from torch import nn
 from robustcert.errors import UnsupportedLayerError, UsageError
 from robustcert.results.norm import THREAT_NORMS
 from robustcert.results.threat_model import Box
+from robustcert.train.ascent_options import AscentOptions
 from robustcert.train.interface import Batch, Moment, Plan, TrainingData
 from robustcert.train.losses import CrossEntropy
 from robustcert.train.trades import TradesOptions, divergences, trades_fit
@@ -35,7 +36,7 @@ def binary_divergence(first, second):
 
 def test_with_a_beta_of_0_trades_is_cross_entropy():
     net, data = plane_net(), plane_data()
-    options = TradesOptions(beta=0.0, epsilon=0.3)
+    options = TradesOptions(0.0, AscentOptions(0.3))
     fitted = trades_fit(net, data, options, Plan())(net, data.training, NOW)
     plain = CrossEntropy()(net, data.training, NOW)
     torch.testing.assert_close(fitted.loss, plain.loss)
@@ -48,7 +49,7 @@ def test_with_a_beta_of_0_trades_is_cross_entropy():
 def test_predictions_of_a_linear_model_move_most_at_an_end_of_the_ball(norm):
     net, data = linear_case()
     batch, epsilon, beta = data.training, 0.5, 6.0
-    options = TradesOptions(beta, epsilon, norm.word, 20, 4.0)
+    options = TradesOptions(beta, AscentOptions(epsilon, norm.word, 20, 4.0))
     fitted = trades_fit(net, data, options, Plan())(net, batch, NOW)
     row = net[0].weight[1] - net[0].weight[0]
     length = torch.linalg.vector_norm(row, ord=norm.dual.value)
@@ -65,7 +66,7 @@ def test_predictions_of_a_linear_model_move_most_at_an_end_of_the_ball(norm):
 def test_on_a_single_example_one_of_the_two_ends_is_reached_exactly():
     net, data = linear_case()
     few = data.training.rows(slice(0, 1))
-    options = TradesOptions(1.0, 0.5, "l2", 20, 4.0)
+    options = TradesOptions(1.0, AscentOptions(0.5, "l2", 20, 4.0))
     fitted = trades_fit(net, data, options, Plan())(net, few, NOW)
     row = net[0].weight[1] - net[0].weight[0]
     logits = net(few.inputs)
@@ -97,7 +98,8 @@ def test_the_divergence_of_two_classes_is_that_of_bernoulli_variables():
 
 def test_the_second_term_is_differentiated_on_both_sides():
     net, data = linear_case()
-    options = TradesOptions(1.0, 0.5, "l2", 0)  # no step: x' is the start itself
+    # No step: x' is the start itself.
+    options = TradesOptions(1.0, AscentOptions(0.5, "l2", 0))
     fit = trades_fit(net, data, options, Plan())
     weight = net[0].weight
 

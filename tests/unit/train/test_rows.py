@@ -6,16 +6,13 @@ import pytest
 import torch
 
 from robustcert.errors import SamplesError
-from robustcert.train.adversarial import AdversarialOptions
+from robustcert.train.ascent_options import AscentOptions
+from robustcert.train.clip_rows import MarginClipPlusTraining
 from robustcert.train.interface import Moment, Plan
 from robustcert.train.interval import CrownIntervalOptions, IntervalOptions
 from robustcert.train.loop import train
 from robustcert.train.margin import MarginFit, MarginOptions, margin_fit
-from robustcert.train.registry import TRAINERS
-from robustcert.train.robust_rows import (
-    MarginClipPlusTraining,
-    prepare_margin_clip_plus,
-)
+from robustcert.train.registry import TRAINERS, trainer_named
 from robustcert.train.trades import TradesOptions
 from tests.unit.train.problems import small_net, two_clouds
 from tests.unit.train.robust_cases import plane_data, plane_net
@@ -26,8 +23,8 @@ NEAR = 0.05
 OPTIONS = {
     "margin": MarginOptions(NEAR),
     "margin-clip+": MarginClipPlusTraining(MarginOptions(NEAR)),
-    "adversarial": AdversarialOptions(NEAR),
-    "trades": TradesOptions(epsilon=NEAR),
+    "adversarial": AscentOptions(NEAR),
+    "trades": TradesOptions(ascent=AscentOptions(NEAR)),
     "interval": IntervalOptions(NEAR),
     "crown-interval": CrownIntervalOptions(NEAR),
 }
@@ -46,7 +43,7 @@ def test_every_robust_trainer_learns_two_clouds(name):
 def test_margin_with_clip_plus_is_the_margin_fit_and_a_weighted_penalty():
     net, data, moment = small_net(), two_clouds(), Moment(0, 99, 100)
     options = MarginClipPlusTraining()
-    trainer = prepare_margin_clip_plus(net, data, options, PLAN)
+    trainer = trainer_named("margin-clip+").prepare(net, data, options, PLAN)
     alone = margin_fit(net, data, MarginOptions(), PLAN)
     assert isinstance(trainer.fit, MarginFit)
     ours, theirs = (fit(net, data.training, moment) for fit in (trainer.fit, alone))
@@ -57,7 +54,6 @@ def test_margin_with_clip_plus_is_the_margin_fit_and_a_weighted_penalty():
 
 
 def test_margin_with_clip_plus_needs_inputs_that_are_held_back():
+    row = trainer_named("margin-clip+")
     with pytest.raises(SamplesError):
-        prepare_margin_clip_plus(
-            plane_net(), plane_data(), MarginClipPlusTraining(), PLAN
-        )
+        row.prepare(plane_net(), plane_data(), row.options(), PLAN)
