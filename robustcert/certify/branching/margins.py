@@ -98,6 +98,9 @@ def _grow(question: Question, grown: Grown, work: int) -> None:
         if question.look(points):
             question.broken = True
             return
+        if grown.trees.hopeless:
+            question.hopeless = True
+            return
     least = grown.trees.pool.least()
     question.value = torch.fmax(question.value, least.clamp(max=question.target))
     question.keep(~(least > question.target))

@@ -48,6 +48,7 @@ class Question:
         over: whether the time is up.
         hidden: what is kept for the bounds of hidden units.
         broken: whether a point did.
+        hopeless: whether rounding decides it: no work will.
         grown: the trees of the margins, once there are any.
         rounds: of branching so far.
     """
@@ -62,6 +63,7 @@ class Question:
     over: Over
     hidden: Hidden = field(default_factory=Hidden)
     broken: bool = False
+    hopeless: bool = False
     grown: Grown | None = None
     rounds: int = 0
 
@@ -76,8 +78,8 @@ class Question:
 
     @property
     def settled(self) -> bool:
-        """Whether there is an answer: broken, or nothing left to prove."""
-        return self.broken or len(self.forms) == 0
+        """Whether there is an answer, or none to be had."""
+        return self.broken or self.hopeless or len(self.forms) == 0
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the forms: those where the mask is true."""

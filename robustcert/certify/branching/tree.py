@@ -92,6 +92,8 @@ class Trees:
         target: leaves above it are closed.
         pool: of the open leaves.
         rounds: done so far.
+        hopeless: whether a leaf's own minimum is not above the target, as far as
+            rounding tells: no more splits close it.
     """
 
     forms: Forms
@@ -100,6 +102,7 @@ class Trees:
     effort: Effort
     pool: Pool
     rounds: int = 0
+    hopeless: bool = False
 
     def advance(self, stand: Stand, slots: Tensor) -> Tensor:
         """Split the leaves in ``slots``; points ``(B, D)`` worth looking at."""
@@ -172,8 +175,10 @@ class Trees:
         value = torch.fmax(found.value, now.value)
         prices = found.prices.to(leaves.prices.dtype)
         priced = Leaves(leaves.slopes, prices, leaves.splits)
-        left = Batch(now.owner, value, priced).rows(~(value > self.target))
-        return _joined([left, later]), found.points[found.points.isfinite().all(dim=1)]
+        stays, is_solved = ~(value > self.target), found.points.isfinite().all(dim=1)
+        self.hopeless |= bool((stays & is_solved).any())
+        left = Batch(now.owner, value, priced).rows(stays)
+        return _joined([left, later]), found.points[is_solved]
 
     def _bounded(self, stand: Stand, batch: Batch, plan: Climb) -> Batch:
         """The leaves of ``batch`` that stay open, with their proved bounds."""

@@ -97,6 +97,43 @@ def test_a_ball_has_no_linear_program():
     assert finished(net.program, net.bounds, form, leaf) is None
 
 
+def test_a_minimum_at_the_target_ends_the_search():
+    """What rounding decides is not worked on until the time is up."""
+    _, net, margins, _ = encoding(0.3)
+    form = net.outputs.rows(torch.tensor([0]))
+    stand = Stand.of(net.program, net.bounds)
+    start = whole(steepest_slopes(stand.guides))
+    lowest = _minimum(net, form, float(margins[:, 0].min()))
+    for target, is_hopeless in [(lowest, True), (lowest - 1e-3, False)]:
+        value = torch.full((1,), -torch.inf, dtype=torch.float64)
+        trees = planted(
+            form, value, start, target, Effort(Climb(steps=5), candidates=2)
+        )
+        for _ in range(2000):
+            slots = trees.pool.worst(8)
+            if not len(slots) or trees.hopeless:
+                break
+            trees.advance(stand, slots)
+        assert trees.hopeless is is_hopeless
+        assert bool(len(trees.pool.open_slots)) is is_hopeless
+
+
+def _minimum(net, form, above: float) -> float:
+    """The form's minimum, by halving between what trees prove and what is attained."""
+    stand, below = Stand.of(net.program, net.bounds), above - 1.0
+    start = whole(steepest_slopes(stand.guides))
+    for _ in range(45):
+        middle = (below + above) / 2.0
+        value = torch.full((1,), -torch.inf, dtype=torch.float64)
+        trees = planted(
+            form, value, start, middle, Effort(Climb(steps=5), candidates=2)
+        )
+        while len(slots := trees.pool.worst(8)) and not trees.hopeless:
+            trees.advance(stand, slots)
+        above, below = (middle, below) if trees.hopeless else (above, middle)
+    return above
+
+
 def test_trees_close_with_linear_programs_alone():
     """Children get no better multipliers: only finished leaves are bounded well."""
     _, net, margins, _ = encoding(0.3)
