@@ -24,6 +24,9 @@ from robustcert.certify.branching.program import Bounds, Forms, Leaves, Program
 from robustcert.certify.branching.region import Cuboid
 from robustcert.certify.milp.highs import Rows, conflict, is_installed, relaxed
 
+_LARGEST = 2**21
+"""Numbers in the matrix of all units' arguments at most: moments for one leaf."""
+
 _FACTORS = (1.0, 1e2, 1e4, 1e6)
 """Of the multipliers of a contradiction: the larger, the more rounding they bring."""
 
@@ -56,9 +59,11 @@ def finished(
         leaves: R, without open units.
 
     Returns:
-        ``None`` where the region is no cuboid, or scipy is not installed.
+        ``None`` where the region is no cuboid, the program is large, or scipy is not
+        installed.
     """
-    if not isinstance(program.region, Cuboid) or not is_installed():
+    is_large = program.units * program.region.sizes.numel() > _LARGEST
+    if is_large or not isinstance(program.region, Cuboid) or not is_installed():
         return None
     each = [
         _solved(program, bounds, forms.rows(row), leaves.rows(row))
