@@ -21,11 +21,12 @@ from typing import Any
 
 from benchmarks.machine import machine
 from robustcert.experiments import regression_report
-from robustcert.experiments.classification import SETTINGS, classification
+from robustcert.experiments.classification import MNIST, SETTINGS, classification
 from robustcert.experiments.commands import device_named
 from robustcert.experiments.comparison import comparison, equal_accuracy, equal_time
 from robustcert.experiments.ladders import kept_ladders, ladders
 from robustcert.experiments.sources import Source, folder_source
+from robustcert.experiments.step_sizes import step_sizes
 from robustcert.experiments.study import Study, kept_outcomes, run_study
 from robustcert.experiments.study_report import study_page
 from robustcert.experiments.table import markdown
@@ -48,6 +49,7 @@ STUDIES: dict[str, tuple[str, Study]] = {
         for setting in SETTINGS.values()
         for mode in Mode
     },
+    "mnist-step-sizes": (MNIST.name, step_sizes(MNIST)),
 }
 """Folder of the data, and the study, by part."""
 

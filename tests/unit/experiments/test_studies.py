@@ -24,6 +24,7 @@ from robustcert.experiments.comparison import (
     equal_time,
 )
 from robustcert.experiments.sources import built_in_source
+from robustcert.experiments.step_sizes import TAUS, step_sizes
 from robustcert.experiments.study import kept_outcomes, limited, run_study
 from robustcert.experiments.study_report import study_page
 from robustcert.experiments.wanted import Mode
@@ -35,6 +36,7 @@ STUDIES = [
     comparison(),
     equal_time(),
     equal_accuracy(),
+    step_sizes(MNIST),
 ]
 
 
@@ -72,6 +74,25 @@ def test_a_target_in_a_name_is_the_one_that_the_weight_follows():
     for study in STUDIES[:4]:
         for arm in study.arms[1:]:
             assert arm.words["options"]["target"] == int(arm.name[-2:]) / 100
+
+
+def test_step_sizes_change_nothing_but_the_step_size():
+    plain, *climbing = step_sizes(MNIST).arms
+    published = {arm.name: arm for arm in classification(MNIST, Mode.FAITHFUL).arms}
+    assert plain == published["Standard"]
+    assert [arm.words["options"]["tau"] for arm in climbing] == list(TAUS)
+    for arm in climbing:
+        options = {**arm.words["options"], "tau": 10.0}
+        assert options == published["CLIP90"].words["options"]
+
+
+def test_the_published_net_ends_in_a_sigmoid_and_the_corrected_one_does_not():
+    ends = {}
+    for mode in Mode:
+        g = torch.Generator().manual_seed(0)
+        ends[mode] = net_named(classification(MNIST, mode).net, (1, 28, 28), 10, g)[-1]
+    assert isinstance(ends[Mode.FAITHFUL], torch.nn.Sigmoid)
+    assert isinstance(ends[Mode.CORRECTED], torch.nn.Linear)
 
 
 def test_the_warm_up_leaves_epochs_in_which_the_weight_acts():
