@@ -141,17 +141,16 @@ def _elementwise(layer: Elementwise, sources: list[Interval]) -> Interval:
     source = sources[0]
     ends = [layer.activation(source.low), layer.activation(source.high)]
     low, high = torch.minimum(*ends), torch.maximum(*ends)
-    valley = layer.activation.valley
-    if valley is not None:
-        inside = (source.low <= valley) & (source.high >= valley)
-        bottom = layer.activation(torch.full_like(low, valley))
-        low = torch.where(inside, torch.minimum(low, bottom), low)
+    for turn in layer.activation.turns:
+        inside = (source.low <= turn) & (source.high >= turn)
+        there = layer.activation(torch.full_like(low, turn))
+        low = torch.where(inside, torch.minimum(low, there), low)
+        high = torch.where(inside, torch.maximum(high, there), high)
     result = between(low, high)
-    # GELU and its kin cancel: their error is relative to their argument.
-    return widened(
-        result.centre,
-        result.radius + 8.0 * UNIT * source.low.abs().maximum(source.high),
+    sizes = layer.activation.sizes(
+        source.low.abs().maximum(source.high), low.abs().maximum(high)
     )
+    return widened(result.centre, result.radius + 8.0 * UNIT * sizes)
 
 
 def _moved(layer: Reshape | Permute | Gather, sources: list[Interval]) -> Interval:

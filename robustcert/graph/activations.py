@@ -6,8 +6,11 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from robustcert.graph.piecewise import pieces_of
 
 
 class ActivationKind(enum.Enum):
@@ -25,6 +28,7 @@ class ActivationKind(enum.Enum):
     CLAMP = "clamp"
     HARDSIGMOID = "hardsigmoid"
     HARDSWISH = "hardswish"
+    SPLINE = "spline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,8 @@ class Activation:
     """An activation with its parameters.
 
     ``parameters``: leaky ReLU (slope,), ELU (alpha, scale, input scale), softplus
-    (beta,), clamp (low, high); empty otherwise.
+    (beta,), clamp (low, high), spline (slope, knot, slope, ..., knot, slope, value at
+    the first knot; see :func:`~robustcert.graph.piecewise.pieces_of`); empty otherwise.
     """
 
     kind: ActivationKind
@@ -48,24 +53,40 @@ class Activation:
 
         GELU's and SiLU's extremes lie at the roots of their second derivatives (GELU at
             +-sqrt(2), SiLU at +-2.3994); the table's last digit is rounded away from 0.
+            A spline's slopes may be sums that were rounded to nearest.
         """
         return _SLOPES[self.kind](*self.parameters)
 
     @property
-    def valley(self) -> float | None:
-        """Where the only minimum lies, for activations that fall and then rise.
+    def turns(self) -> tuple[float, ...]:
+        """Where it may turn from falling to rising or back.
 
-        ``None`` for monotone activations, which attain their extremes over an interval
-        at its ends.
+        Over an interval it attains its extremes at an end or at one of these.
         """
         if self.kind is ActivationKind.LEAKY_RELU and self.parameters[0] < 0.0:
-            return 0.0
-        return _VALLEYS.get(self.kind)
+            return (0.0,)
+        if self.kind is ActivationKind.SPLINE:
+            return pieces_of(self.parameters).turns
+        return _TURNS.get(self.kind, ())
 
     @property
     def piecewise_linear(self) -> bool:
         """Whether the activation consists of straight pieces."""
         return self.kind in _PIECEWISE
+
+    def sizes(self, values: Tensor, outputs: Tensor) -> Tensor:
+        """What rounding errors of the function are relative to, element by element.
+
+        GELU and its kin cancel: their errors are relative to their argument, too.
+
+        Args:
+            values: arguments.
+            outputs: the activation of these, of the same shape.
+        """
+        if self.kind is ActivationKind.SPLINE:
+            pieces = pieces_of(self.parameters)
+            return pieces.steepest * values.abs() + outputs.abs() + pieces.size
+        return values.abs() + outputs.abs()
 
 
 def _elu(values: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
@@ -75,6 +96,18 @@ def _elu(values: Tensor, alpha: float, scale: float, input_scale: float) -> Tens
 
 def _softplus(values: Tensor, beta: float) -> Tensor:
     return F.softplus(values, beta=beta)
+
+
+def _spline(values: Tensor, *parameters: float) -> Tensor:
+    return pieces_of(parameters)(values)
+
+
+def _spline_slopes(*parameters: float) -> tuple[float, float]:
+    """A unit in the last place further out; a slope of 0 is exact."""
+    slopes = parameters[:-1:2]
+    low, high = min(slopes), max(slopes)
+    unit = torch.finfo(torch.float64).eps
+    return low - unit * abs(low), high + unit * abs(high)
 
 
 _FUNCTIONS: dict[ActivationKind, Callable[..., Tensor]] = {
@@ -91,6 +124,7 @@ _FUNCTIONS: dict[ActivationKind, Callable[..., Tensor]] = {
     # as F.hardsigmoid, which cannot be differentiated twice
     ActivationKind.HARDSIGMOID: lambda values: (values + 3.0).clamp(0.0, 6.0) / 6.0,
     ActivationKind.HARDSWISH: F.hardswish,
+    ActivationKind.SPLINE: _spline,
 }
 
 _SLOPES: dict[ActivationKind, Callable[..., tuple[float, float]]] = {
@@ -109,13 +143,14 @@ _SLOPES: dict[ActivationKind, Callable[..., tuple[float, float]]] = {
     ActivationKind.CLAMP: lambda _low, _high: (0.0, 1.0),
     ActivationKind.HARDSIGMOID: lambda: (0.0, 1.0 / 6.0 + 1e-16),
     ActivationKind.HARDSWISH: lambda: (-0.5, 1.5),
+    ActivationKind.SPLINE: _spline_slopes,
 }
 
-_VALLEYS: dict[ActivationKind, float] = {
-    ActivationKind.SILU: -1.2784645427610738,
-    ActivationKind.GELU: -0.7517915246935645,
-    ActivationKind.GELU_TANH: -0.7524614241,
-    ActivationKind.HARDSWISH: -1.5,
+_TURNS: dict[ActivationKind, tuple[float, ...]] = {
+    ActivationKind.SILU: (-1.2784645427610738,),
+    ActivationKind.GELU: (-0.7517915246935645,),
+    ActivationKind.GELU_TANH: (-0.7524614241,),
+    ActivationKind.HARDSWISH: (-1.5,),
 }
 
 _PIECEWISE = {
@@ -123,4 +158,5 @@ _PIECEWISE = {
     ActivationKind.LEAKY_RELU,
     ActivationKind.CLAMP,
     ActivationKind.HARDSIGMOID,
+    ActivationKind.SPLINE,
 }

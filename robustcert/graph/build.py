@@ -18,6 +18,8 @@ from robustcert.graph.execute import apply
 from robustcert.graph.gathers import simplified
 from robustcert.graph.layers import Gather, Input, Layer, LayerGraph, Reshape, Shape
 from robustcert.graph.placement import places_of
+from robustcert.graph.pruning import pruned
+from robustcert.graph.splines import with_splines
 from robustcert.results.report import OutputKind
 
 EXAMPLE_BATCH = 2
@@ -143,22 +145,16 @@ class GraphBuilder:
     def finish(self, output: Symbol) -> LayerGraph:
         """The graph that ends in ``output``, without layers it does not need.
 
+        Splines are put together here, so that every method sees the same layers, and
+        the agreement with the model is that of what is certified.
+
         Raises:
             UnsupportedLayerError: a layer has one number a sample and no dimension.
         """
-        layers = simplified(self.layers)
-        needed = {0}
-        pending = [output.position]
-        while pending:
-            position = pending.pop()
-            if position not in needed:
-                needed.add(position)
-                pending.extend(layers[position].inputs)
-        order = sorted(needed)
-        for position in order:
-            _require_dimension(layers[position])
-        place = {old: new for new, old in enumerate(order)}
-        return LayerGraph(tuple(_moved(layers[old], place) for old in order))
+        layers = pruned(simplified(self.layers), output.position)
+        for layer in layers:
+            _require_dimension(layer)
+        return with_splines(LayerGraph(layers))
 
     def reading(self, output: Symbol | Final) -> Reading:
         """The graph that ends in ``output``, and what a final softmax makes of it."""
@@ -194,7 +190,3 @@ def _require_dimension(layer: Layer) -> None:
             "gives one number for each sample, without a dimension",
             remedy="Keep the dimension: x[:, 2:3] instead of x[:, 2], or keepdim=True.",
         )
-
-
-def _moved(layer: Layer, place: dict[int, int]) -> Layer:
-    return replace(layer, inputs=tuple(place[source] for source in layer.inputs))

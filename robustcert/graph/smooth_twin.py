@@ -6,6 +6,7 @@ norm cannot be climbed. The twin's can; it tends to the net as the sharpness gro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from robustcert.graph.activations import ActivationKind
 from robustcert.graph.execute import apply, values
 from robustcert.graph.layers import Elementwise, Layer, LayerGraph, MaxPool
+from robustcert.graph.piecewise import pieces_of
 
 _FAR_BELOW = -1e30  # what padding counts as under a maximum
 
@@ -99,12 +101,23 @@ def _hardswish(values: Tensor, beta: float) -> Tensor:
     return values * _hardsigmoid(values, beta)
 
 
+def _spline(values: Tensor, beta: float, *parameters: float) -> Tensor:
+    """The first piece, and a rounded kink at each knot."""
+    pieces = pieces_of(parameters)
+    found = pieces.values[0] + pieces.slopes[0] * (values - pieces.knots[0])
+    rises = [after - before for before, after in itertools.pairwise(pieces.slopes)]
+    for knot, rise in zip(pieces.knots, rises, strict=True):
+        found = found + rise * _relu(values - knot, beta)
+    return found
+
+
 _ROUNDED: dict[ActivationKind, Callable[..., Tensor]] = {
     ActivationKind.RELU: _relu,
     ActivationKind.LEAKY_RELU: _leaky_relu,
     ActivationKind.CLAMP: _clamp,
     ActivationKind.HARDSIGMOID: _hardsigmoid,
     ActivationKind.HARDSWISH: _hardswish,
+    ActivationKind.SPLINE: _spline,
 }
 
 

@@ -144,13 +144,16 @@ def _monotone(layer: MaxPool, sources: Sequence[Span]) -> Span:
 def _bent(layer: Elementwise, sources: Sequence[Span]) -> Span:
     low, high = sources[0].low, sources[0].high
     ends = layer.activation(low), layer.activation(high)
-    valley = layer.activation.valley
-    if valley is None:
+    turns = layer.activation.turns
+    if not turns:
         return _between(*ends)
-    inside = (low <= valley) & (high >= valley)
-    bottom = layer.activation(torch.full_like(low, valley))
-    lowest = torch.where(inside, bottom, torch.minimum(*ends))
-    return _between(lowest, torch.maximum(*ends))
+    lowest, highest = torch.minimum(*ends), torch.maximum(*ends)
+    for turn in turns:
+        inside = (low <= turn) & (high >= turn)
+        there = layer.activation(torch.full_like(low, turn))
+        lowest = torch.where(inside, torch.minimum(lowest, there), lowest)
+        highest = torch.where(inside, torch.maximum(highest, there), highest)
+    return _between(lowest, highest)
 
 
 _RULES: dict[type[Layer], Callable[[Any, Sequence[Span]], Span]] = {

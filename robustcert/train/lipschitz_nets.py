@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from robustcert.train.lipschitz_layers import AOLLinear, MaxMin, SLLBlock
+from robustcert.train.splines import LinearSpline
 
 Shape = tuple[int, ...]
 Build = Callable[[Shape, int, torch.Generator], nn.Module]
@@ -27,6 +28,20 @@ def aol_net(widths: tuple[int, ...]) -> Build:
         size = math.prod(shape)
         for width in widths:
             layers += [AOLLinear(size, width, generator), MaxMin(width)]
+            size = width
+        return nn.Sequential(*layers, _free_linear(size, outputs, generator))
+
+    return build
+
+
+def spline_net(widths: tuple[int, ...]) -> Build:
+    """AOL layers of these widths with a linear spline of its own behind each."""
+
+    def build(shape: Shape, outputs: int, generator: torch.Generator) -> nn.Module:
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = math.prod(shape)
+        for width in widths:
+            layers += [AOLLinear(size, width, generator), LinearSpline()]
             size = width
         return nn.Sequential(*layers, _free_linear(size, outputs, generator))
 

@@ -31,6 +31,7 @@ from robustcert.graph.layers import (
     Shape,
 )
 from robustcert.train.lipschitz_layers import AOLLinear, MaxMin, SLLBlock
+from robustcert.train.splines import LinearSpline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,4 +226,5 @@ _RULES: dict[type[nn.Module], Callable[[Any, Place], Layer | None]] = {
     nn.GELU: _gelu,
     MaxMin: _contraction,
     SLLBlock: _contraction,
+    LinearSpline: _contraction,
 }

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from robustcert.errors import UnknownNameError, UsageError
-from robustcert.train.lipschitz_nets import aol_net, sll_net
+from robustcert.train.lipschitz_nets import aol_net, sll_net, spline_net
 
 Shape = tuple[int, ...]
 Build = Callable[[Shape, int, torch.Generator], nn.Module]
@@ -121,11 +121,13 @@ def madry_convolutional(
     )
 
 
+_SMALL = perceptron((64, 64), nn.Sigmoid)
 _REGRESSION = perceptron((500, 200, 100), nn.Sigmoid)
 
 NETS: dict[str, Net] = {
-    "mlp-64-64-sigmoid": Net(
-        "64 and 64 sigmoid units", perceptron((64, 64), nn.Sigmoid)
+    "mlp-64-64-sigmoid": Net("64 and 64 sigmoid units", _SMALL),
+    "mlp-64-64-sigmoid-output": Net(
+        "the same with a sigmoid behind the output", with_sigmoid_output(_SMALL)
     ),
     "mlp-200-80": Net("200 and 80 rectifiers", perceptron((200, 80), nn.ReLU)),
     "mlp-regression": Net("500, 200 and 100 sigmoid units", _REGRESSION),
@@ -144,6 +146,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "lipschitz": Family("AOL layers with MaxMin, of even widths", aol_net),
     "sll": Family("SLL blocks of any widths", sll_net),
+    "spline": Family("AOL layers with learned splines, of any widths", spline_net),
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustcert.train.lipschitz_layers import AOLLinear, MaxMin, SLLBlock
+from robustcert.train.splines import LinearSpline
 
 
 class RectifiedResidual(nn.Module):
@@ -33,8 +34,8 @@ def plain(model: nn.Module) -> nn.Module:
     """A copy of the model in which nothing is parametrised.
 
     Layers of :mod:`robustcert.train.lipschitz_layers` become linear maps and ReLU that
-    compute the same; all else is copied as it is. Gradients of the copy do not reach
-    the model.
+    compute the same, learned splines sums of clamps; all else is copied as it is.
+    Gradients of the copy do not reach the model.
     """
     return _plain(model, next(model.parameters(), torch.empty(0)))
 
@@ -49,6 +50,8 @@ def _plain(module: nn.Module, like: Tensor) -> nn.Module:
             return RectifiedResidual(inner, _linear(module.outward(), None))
         case MaxMin():
             return _written_out(module, like)
+        case LinearSpline():
+            return module.fixed()
     duplicate = copy.deepcopy(module)
     for name, child in module.named_children():
         setattr(duplicate, name, _plain(child, like))

@@ -14,6 +14,7 @@ from robustcert.graph.layers import LayerGraph
 from robustcert.models.interface import LoadedModel
 from robustcert.results.report import OutputKind
 from robustcert.results.threat_model import UNIT_BOX, Box
+from tests.models.spline_nets import SPLINES
 from tests.unit.lipschitz.graphs import Sketch
 
 BOXES = (UNIT_BOX, Box(-1.0, 1.0), Box(-3.0, 2.0), Box(0.25, 0.5))
@@ -25,6 +26,7 @@ PARAMETERS: dict[ActivationKind, Callable[[random.Random], tuple[float, ...]]] =
     ),
     ActivationKind.SOFTPLUS: lambda dice: (dice.choice([0.5, 1.0, 5.0]),),
     ActivationKind.CLAMP: lambda dice: dice.choice([(0.0, 6.0), (-0.5, 0.7)]),
+    ActivationKind.SPLINE: lambda dice: dice.choice(SPLINES).parameters,
 }
 
 

@@ -17,6 +17,7 @@ from robustcert.results.effort import Effort
 from robustcert.results.norm import THREAT_NORMS, Norm
 from robustcert.results.threat_model import UNIT_BOX
 from tests.models import nets, onnx_files, programs
+from tests.models.spline_nets import written_net
 from tests.unit.lipschitz.graphs import problem
 
 FORMATS = {
@@ -24,7 +25,7 @@ FORMATS = {
     "torch.export": programs.exported,
     "ONNX": onnx_files.exported,
 }
-TABLE_NETS = {"table mlp": nets.TABLE, "shape branch": nets.TABLE}
+TABLE_NETS = {"table mlp": nets.TABLE, "shape branch": nets.TABLE, "spline": nets.TABLE}
 NETS = TABLE_NETS | dict.fromkeys(
     (
         *("mlp", "conv same", "batch norm", "batch norm first", "residual", "concat"),
@@ -56,6 +57,8 @@ def graph_of(data, shape):
 
 @cache
 def net_of(name):
+    if name == "spline":
+        return written_net()
     return nets.settled((nets.IMAGE_NETS | nets.TABLE_NETS)[name](), seed=4)
 
 

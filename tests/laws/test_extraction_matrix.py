@@ -22,6 +22,7 @@ from robustcert.results.norm import THREAT_NORMS
 from robustcert.results.report import OutputKind
 from robustcert.results.threat_model import UNIT_BOX
 from tests.models import nets, onnx_files, programs
+from tests.models.spline_nets import written_net
 
 FORMATS = {
     "scripted": lambda net, _: nets.scripted(net),
@@ -32,8 +33,10 @@ FORMATS = {
     "ONNX": onnx_files.exported,
 }
 FIRST = "scripted"
-SHAPES = dict.fromkeys(nets.IMAGE_NETS, nets.IMAGE) | dict.fromkeys(
-    nets.TABLE_NETS, nets.TABLE
+SHAPES = (
+    dict.fromkeys(nets.IMAGE_NETS, nets.IMAGE)
+    | dict.fromkeys(nets.TABLE_NETS, nets.TABLE)
+    | {"spline": nets.TABLE}
 )
 METHODS = ("interval",)
 
@@ -50,6 +53,8 @@ REFUSED = {
 
 @cache
 def net_of(name):
+    if name == "spline":
+        return written_net()
     return nets.settled((nets.IMAGE_NETS | nets.TABLE_NETS)[name]())
 
 

@@ -36,6 +36,7 @@ from tests.models.nets import (
     settled,
     traced,
 )
+from tests.models.spline_nets import ZIGZAG
 from tests.unit.lipschitz.graphs import Sketch, problem
 
 ACTIVATIONS = (
@@ -51,6 +52,7 @@ ACTIVATIONS = (
     Activation(ActivationKind.CLAMP, (-1.0, 1.0)),
     Activation(ActivationKind.HARDSIGMOID),
     Activation(ActivationKind.HARDSWISH),
+    ZIGZAG,
 )
 
 

@@ -5,9 +5,11 @@ Kinks become rectifiers of shifted arguments:
 - leaky ReLU of slope s: ``s z + (1 - s) relu(z)``
 - clamp to [a, b]: ``a + relu(z - a) - relu(z - b)``
 - hard sigmoid: ``(relu(z + 3) - relu(z - 3)) / 6``
+- spline with knots t_k and slopes s_k: ``f(t_1) + s_0 (z - t_1) + sum_k (s_k - s_(k-1))
+  relu(z - t_k)``, all rectifiers side by side in one layer
 - max pooling: a tree of ``max(a, b) = b + relu(a - b)``
 
-The function stays the same up to one rounding of a factor (1 - s, 1/6).
+The function stays the same up to one rounding of a factor (1 - s, 1/6, s_k - s_(k-1)).
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from robustcert.graph.layers import (
     Add,
     Affine,
     Elementwise,
+    Gather,
     Layer,
     LayerGraph,
+    Linear,
     MaxPool,
+    Reshape,
 )
+from robustcert.graph.piecewise import pieces_of
 from robustcert.lipschitz.lipsdp.pools import without_max_pools
 
 RELU = Activation(ActivationKind.RELU)
@@ -109,6 +115,8 @@ def _activation(writer: _Writer, layer: Elementwise, source: int) -> int:
         case ActivationKind.HARDSIGMOID:
             rise = _clamp(writer, layer, source, -3.0, 3.0)
             return writer.affine(layer, "scale", rise, 1.0 / 6.0, 0.5)
+        case ActivationKind.SPLINE:
+            return _spline(writer, layer, source)
     raise UnsupportedLayerError(
         layer.name,
         f"{kind.value} is not piecewise linear, so branching settles nothing",
@@ -126,6 +134,27 @@ def _clamp(writer: _Writer, layer: Layer, source: int, low: float, high: float) 
         above = writer.kink(layer, "high", source, high)
         found = writer.add(layer, "cut", (found, above), -1.0)
     return found
+
+
+def _spline(writer: _Writer, layer: Elementwise, source: int) -> int:
+    pieces = pieces_of(layer.activation.parameters)
+    first, knots = pieces.slopes[0], torch.tensor(pieces.knots, dtype=torch.float64)
+    line = writer.affine(
+        layer, "line", source, first, pieces.values[0] - first * pieces.knots[0]
+    )
+    shape = (*layer.shape, len(knots))
+    places = torch.arange(layer.size).reshape(*layer.shape, 1).expand(shape)
+    name, one = f"{layer.name}/knots", torch.ones((), dtype=torch.float64)
+    copies = writer.put(Gather(name, (source,), shape, places=places))
+    moved = Affine(f"{name}/shift", (copies,), shape, scale=one, shift=-knots)
+    bent = writer.put(
+        Elementwise(f"{name}/bend", (writer.put(moved),), shape, activation=RELU)
+    )
+    rises = torch.tensor(pieces.slopes, dtype=torch.float64).diff()[None]
+    together = (*layer.shape, 1)
+    added = Linear(f"{name}/sum", (bent,), together, weight=rises, bias=None)
+    flat = Reshape(f"{name}/flat", (writer.put(added),), layer.shape)
+    return writer.add(layer, "sum", (line, writer.put(flat)), 1.0)
 
 
 def _require_whole_windows(pool: MaxPool) -> None:

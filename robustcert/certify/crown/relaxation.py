@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from robustcert.graph.activations import Activation, ActivationKind
+from robustcert.graph.piecewise import pieces_of
 from robustcert.lipschitz.local.intervals import Interval, point_values
 from robustcert.lipschitz.local.relaxation import lines_around as simple_lines
 from robustcert.lipschitz.local.slopes import slopes_on
@@ -134,17 +135,25 @@ def _closest_lines(activation: Activation, source: Interval) -> Lines:
 
 
 def _grid(activation: Activation, source: Interval) -> Tensor:
-    """Points ``(P, N, *shape)`` in order from end to end, denser near 0; all kinks."""
+    """Points ``(P, N, *shape)`` in order from end to end, with all kinks.
+
+    Others are denser near 0; straight pieces need none.
+    """
+    kinks = [torch.full_like(source.low, kink) for kink in _kinks(activation)]
+    inner = () if activation.kind is ActivationKind.SPLINE else _between_ends(source)
+    points = torch.stack([source.low, *inner, *kinks, source.high])
+    within = torch.maximum(torch.minimum(points, source.high), source.low)
+    return within.sort(dim=0).values
+
+
+def _between_ends(source: Interval) -> Tensor:
+    """Points ``(_POINTS - 2, N, *shape)`` inside the interval, denser near 0."""
     steps = torch.linspace(
         0.0, 1.0, _POINTS, dtype=source.low.dtype, device=source.low.device
     )
     first, last = source.low.asinh(), source.high.asinh()
     shares = steps.reshape(-1, *(1,) * source.low.ndim)
-    inner = (first + shares * (last - first)).sinh()[1:-1]
-    kinks = [torch.full_like(source.low, kink) for kink in _kinks(activation)]
-    points = torch.stack([source.low, *inner, *kinks, source.high])
-    within = torch.maximum(torch.minimum(points, source.high), source.low)
-    return within.sort(dim=0).values
+    return (first + shares * (last - first)).sinh()[1:-1]
 
 
 def _kinks(activation: Activation) -> tuple[float, ...]:
@@ -155,6 +164,8 @@ def _kinks(activation: Activation) -> tuple[float, ...]:
             return (-3.0, 3.0)
         case ActivationKind.ELU | ActivationKind.LEAKY_RELU:
             return (0.0,)
+        case ActivationKind.SPLINE:
+            return pieces_of(activation.parameters).knots
         case _:
             return ()
 

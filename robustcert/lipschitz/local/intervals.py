@@ -102,10 +102,11 @@ def activation_range(activation: Activation, source: Interval) -> Interval:
     ends = point_values(activation, source.low), point_values(activation, source.high)
     low = torch.minimum(ends[0].low, ends[1].low)
     high = torch.maximum(ends[0].high, ends[1].high)
-    if activation.valley is not None:
-        inside = (source.low <= activation.valley) & (source.high >= activation.valley)
-        bottom = point_values(activation, torch.full_like(low, activation.valley)).low
-        low = torch.where(inside, torch.minimum(low, bottom), low)
+    for turn in activation.turns:
+        inside = (source.low <= turn) & (source.high >= turn)
+        there = point_values(activation, torch.full_like(low, turn))
+        low = torch.where(inside, torch.minimum(low, there.low), low)
+        high = torch.where(inside, torch.maximum(high, there.high), high)
     return Interval(low, high)
 
 
@@ -114,7 +115,7 @@ def point_values(activation: Activation, points: Tensor) -> Interval:
     values = activation(points)
     if activation.kind in _EXACT:
         return Interval(values, values)
-    margin = _FUNCTION_ULPS * UNIT * (points.abs() + values.abs())
+    margin = _FUNCTION_ULPS * UNIT * activation.sizes(points, values)
     if activation.kind is ActivationKind.SOFTPLUS:
         margin = margin + _SOFTPLUS_CUT / abs(activation.parameters[0])
     return Interval(values, values).widened(margin)

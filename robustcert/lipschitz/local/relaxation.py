@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustcert.graph.activations import Activation, ActivationKind
+from robustcert.graph.piecewise import pieces_of
 from robustcert.lipschitz.local.intervals import Interval, point_values
 from robustcert.lipschitz.local.slopes import slopes_on
 from robustcert.lipschitz.rounding import UNIT
@@ -35,6 +36,8 @@ def lines_around(activation: Activation, source: Interval) -> Lines:
     """Lines that hold wherever the activation's input is in ``source``."""
     if _is_convex_with_one_kink(activation):
         return _kinked(activation, source)
+    if activation.kind is ActivationKind.SPLINE:
+        return _over_knots(activation, source)
     return _parallel(activation, source)
 
 
@@ -64,6 +67,30 @@ def _kinked(activation: Activation, source: Interval) -> Lines:
         chord,
         torch.where(least < most, above, zero),
     )
+
+
+def _over_knots(activation: Activation, source: Interval) -> Lines:
+    """Two lines along the chord, as close as lines along it can be.
+
+    What a spline is away from them is greatest at an end or at a knot.
+    """
+    least, most = slopes_on(activation, source.low, source.high)
+    points = torch.stack([source.low, source.high])
+    ends = point_values(activation, points)
+    width = source.high - source.low
+    chord = torch.where(width > 0.0, (ends.low[1] - ends.low[0]) / width, least)
+    chord = torch.minimum(torch.maximum(chord, least), most)
+    lowest = (ends.low - chord * points).amin(dim=0)
+    highest = (ends.high - chord * points).amax(dim=0)
+    reach = ends.size.amax(dim=0)
+    for knot in pieces_of(activation.parameters).knots:
+        place = source.low.clamp(min=knot).minimum(source.high)
+        there = point_values(activation, place)
+        lowest = torch.minimum(lowest, there.low - chord * place)
+        highest = torch.maximum(highest, there.high - chord * place)
+        reach = torch.maximum(reach, there.size)
+    rounding = 16.0 * UNIT * (chord.abs() * source.size + reach)
+    return Lines(chord, lowest - rounding, chord, highest + rounding)
 
 
 def _parallel(activation: Activation, source: Interval) -> Lines:

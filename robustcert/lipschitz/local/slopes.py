@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustcert.graph.activations import Activation, ActivationKind
+from robustcert.graph.piecewise import pieces_of
 from robustcert.lipschitz.rounding import UNIT
 
 Pair = tuple[Tensor, Tensor]
@@ -43,8 +44,8 @@ def slopes_on(activation: Activation, lower: Tensor, upper: Tensor) -> Pair:
 
     Returns:
         Bounds of the same shape: no two points of an interval have a steeper or a
-        flatter chord. Exact for ReLU, leaky ReLU and clamp; for the others, above or
-        below by some units in the last place.
+        flatter chord. Exact for ReLU, leaky ReLU, clamp and splines; for the others,
+        above or below by some units in the last place.
     """
     low, high = _RULES[activation.kind](activation, lower, upper)
     least, most = activation.slopes
@@ -85,6 +86,27 @@ def _plateau(lower: Tensor, upper: Tensor, first: float, last: float) -> Pair:
     inside = (lower >= first) & (upper <= last)
     touches = (upper > first) & (lower < last)
     return inside.to(lower), touches.to(lower)
+
+
+def _spline(activation: Activation, lower: Tensor, upper: Tensor) -> Pair:
+    """The extremes of the slopes from the first piece to the last one that is met."""
+    pieces = pieces_of(activation.parameters)
+    knots, slopes = (
+        torch.tensor(numbers, dtype=lower.dtype, device=lower.device)
+        for numbers in (pieces.knots, pieces.slopes)
+    )
+    # an end that is no number is as far out as it can be
+    start = lower.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    end = upper.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    right = torch.searchsorted(knots, start.contiguous(), right=True)
+    left = torch.searchsorted(knots, end.contiguous())
+    # an interval that is a knot, and nothing more, touches the pieces on both sides
+    first, last = torch.minimum(left, right), torch.maximum(left, right)
+    square = slopes.expand(len(slopes), -1)
+    before = torch.ones_like(square, dtype=torch.bool).tril(-1)
+    least = square.masked_fill(before, torch.inf).cummin(dim=1).values
+    most = square.masked_fill(before, -torch.inf).cummax(dim=1).values
+    return least[first, last], most[first, last]
 
 
 def _hardswish(_: Activation, lower: Tensor, upper: Tensor) -> Pair:
@@ -219,4 +241,5 @@ _RULES: dict[ActivationKind, Callable[[Activation, Tensor, Tensor], Pair]] = {
     ActivationKind.CLAMP: _clamp,
     ActivationKind.HARDSIGMOID: _hardsigmoid,
     ActivationKind.HARDSWISH: _hardswish,
+    ActivationKind.SPLINE: _spline,
 }

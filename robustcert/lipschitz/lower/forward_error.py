@@ -85,7 +85,7 @@ def _activation_error(
     carried = steepest * error
     if activation.kind in (ActivationKind.RELU, ActivationKind.CLAMP):
         return carried
-    sizes = argument.abs() + activation(argument).abs()
+    sizes = activation.sizes(argument, activation(argument))
     cut = _SOFTPLUS_CUT if activation.kind is ActivationKind.SOFTPLUS else 0.0
     return (
         carried

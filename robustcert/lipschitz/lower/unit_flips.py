@@ -17,6 +17,7 @@ from robustcert.errors import UnsupportedLayerError
 from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.graph.execute import values
 from robustcert.graph.layers import Elementwise, LayerGraph
+from robustcert.graph.piecewise import pieces_of
 from robustcert.lipschitz.interface import Map, Problem
 from robustcert.lipschitz.lower.jacobian import (
     POWER_STEP_COST,
@@ -210,6 +211,9 @@ def _pieces(activation: Activation) -> tuple[tuple[float, ...], tuple[float, ...
             return activation.parameters, (0.0, 1.0, 0.0)
         case ActivationKind.HARDSIGMOID:
             return (-3.0, 3.0), (0.0, 1.0 / 6.0, 0.0)
+        case ActivationKind.SPLINE:
+            pieces = pieces_of(activation.parameters)
+            return pieces.knots, pieces.slopes
         case _:
             return (0.0,), (0.0, 1.0)
 

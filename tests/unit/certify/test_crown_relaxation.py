@@ -9,12 +9,14 @@ from robustcert.certify.crown.balls import least_step
 from robustcert.certify.crown.relaxation import lines_around, open_units
 from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.lipschitz.local.intervals import Interval
+from tests.models.spline_nets import SPLINES
 
 PARAMETERS = {
     ActivationKind.LEAKY_RELU: [(0.1,), (-0.4,), (1.5,)],
     ActivationKind.ELU: [(1.0, 1.0, 1.0), (1.67, 1.05, 1.0), (0.5, 1.0, 2.0)],
     ActivationKind.SOFTPLUS: [(1.0,), (20.0,)],
     ActivationKind.CLAMP: [(0.0, 6.0), (-0.5, 0.7)],
+    ActivationKind.SPLINE: [spline.parameters for spline in SPLINES],
 }
 ACTIVATIONS = [
     Activation(kind, parameters)

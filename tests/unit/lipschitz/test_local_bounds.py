@@ -39,6 +39,7 @@ from robustcert.results.bound import Scope
 from robustcert.results.effort import Effort
 from robustcert.results.norm import Norm
 from robustcert.results.threat_model import UNIT_BOX, Box
+from tests.models.spline_nets import ZIGZAG
 from tests.unit.lipschitz.graphs import (
     RELU,
     WIDE_BOX,
@@ -70,6 +71,7 @@ ACTIVATIONS = (
     Activation(ActivationKind.CLAMP, (0.0, math.inf)),
     Activation(ActivationKind.HARDSIGMOID),
     Activation(ActivationKind.HARDSWISH),
+    ZIGZAG,
 )
 EVERY_ACTIVATION = pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 STARTS = (-40.0, -8.0, -3.0, -2.5, -1.5, -1.0, -0.2, 0.0, 0.7, 1.2, 2.3, 3.0, 30.0)

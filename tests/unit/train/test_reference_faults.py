@@ -50,7 +50,12 @@ def confident(model: nn.Module) -> nn.Module:
     return model
 
 
-IMAGE_NETS = [name for name in NETS if "regression" not in name]
+IMAGE_NETS = [
+    name
+    for name in NETS
+    if "regression" not in name and not name.endswith("sigmoid-output")
+]
+"""Without those that have the fault on purpose, as published."""
 
 
 @pytest.mark.parametrize("name", IMAGE_NETS)
