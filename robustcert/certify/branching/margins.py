@@ -95,7 +95,7 @@ def _grow(question: Question, grown: Grown, work: int) -> None:
         question.rounds += 1
         spent = SHARE * len(slots) + ROUND
         work, grown.work = work - spent, grown.work + spent
-        if question.look(points):
+        if len(points) and question.look(points):
             question.broken = True
             return
         if grown.trees.hopeless:

@@ -81,16 +81,15 @@ class DenseMaps:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TorusMaps:
-    """Maps from a torus, pulled back from where the torus ends or the next one stands.
+class ChannelMaps:
+    """Maps from a torus to one, frequency by frequency.
 
     Attributes:
         bounds: see :class:`Maps`.
         roundings: see :class:`Maps`.
         around: the step and its layers.
         frequencies: of the torus in front of the step.
-        ends: rows ``(R, *shape)`` at layers where the torus is left, ``(R, channels)``
-            at those behind the step where it is not.
+        ends: rows ``(R, channels)`` at the layers behind the step.
     """
 
     bounds: Rows
@@ -103,9 +102,7 @@ class TorusMaps:
         """``(B, R, channels)`` for each layer read."""
         at, around = self.frequencies.at[chosen], self.around
         found = {
-            end: transformed(rows, around.tori[end].sizes, at)
-            if rows.ndim > 2
-            else np.broadcast_to(rows, (len(at), *rows.shape)).astype(np.complex128)
+            end: np.broadcast_to(rows, (len(at), *rows.shape)).astype(np.complex128)
             for end, rows in self.ends.items()
         }
 
@@ -113,6 +110,33 @@ class TorusMaps:
             return _by_symbol(around, layer, rows, at)
 
         return _pulled(around.graph, around.on_torus, found, rule)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeavingMaps:
+    """Maps from a torus to units.
+
+    Attributes:
+        bounds: see :class:`Maps`.
+        roundings: see :class:`Maps`.
+        around: the step and its layers.
+        frequencies: of the torus in front of the step.
+        matrices: rows ``(R, *shape)`` at the layers in front of the step.
+    """
+
+    bounds: Rows
+    roundings: int
+    around: Surroundings
+    frequencies: Frequencies
+    matrices: Rows
+
+    def rows(self, chosen: slice) -> Rows:
+        """``(B, R, channels)`` for each layer read."""
+        at, tori = self.frequencies.at[chosen], self.around.tori
+        return {
+            leaf: transformed(rows, tori[leaf].sizes, at)
+            for leaf, rows in self.matrices.items()
+        }
 
 
 def dense_maps(around: Surroundings) -> DenseMaps:
@@ -125,7 +149,7 @@ def dense_maps(around: Surroundings) -> DenseMaps:
     return DenseMaps(bounds, spent + FOLDING, matrices)
 
 
-def channel_maps(around: Surroundings, frequencies: Frequencies) -> TorusMaps:
+def channel_maps(around: Surroundings, frequencies: Frequencies) -> ChannelMaps:
     """The maps of a step behind which all layers stand on one torus: rows are channels.
 
     Args:
@@ -135,25 +159,24 @@ def channel_maps(around: Surroundings, frequencies: Frequencies) -> TorusMaps:
     graph, after = around.graph, around.step.after
     ends = _identity(after, [graph.layers[position].shape[0] for position in after])
     bounds = _pulled(graph, around.on_torus, dict(ends), _loudest(around))
-    return TorusMaps(bounds, _spent_on_torus(around), around, frequencies, ends)
+    return ChannelMaps(bounds, _spent_on_torus(around), around, frequencies, ends)
 
 
-def leaving_maps(around: Surroundings, frequencies: Frequencies) -> TorusMaps:
+def leaving_maps(around: Surroundings, frequencies: Frequencies) -> LeavingMaps:
     """The maps of a step behind which every unit has a row; see :func:`channel_maps`.
 
-    The net's own linear maps are taken back to the layers where the torus ends, which
-    they read at valid positions alone.
+    The net's own linear maps are taken back to what stands in front of the step, of
+    which they read valid positions alone: what a torus holds elsewhere is not heard.
     """
-    ends, loud = _unit_rows(around, around.off_torus)
+    matrices, loud = _unit_rows(around, around.step.members)
     bounds = {
-        end: rows.reshape(*rows.shape[:2], -1).sum(axis=2)
-        / math.sqrt(math.prod(around.tori[end].sizes))
-        for end, rows in loud.items()
+        leaf: rows.reshape(*rows.shape[:2], -1).sum(axis=2)
+        / math.sqrt(math.prod(around.tori[leaf].sizes))
+        for leaf, rows in loud.items()
     }
-    bounds = _pulled(around.graph, around.on_torus, bounds, _loudest(around))
-    positions = sum(math.prod(rows.shape[2:]) for rows in ends.values())
+    positions = sum(math.prod(rows.shape[2:]) for rows in matrices.values())
     spent = _spent_on_torus(around) + 3 * positions + 4 * WAVES
-    return TorusMaps(bounds, spent, around, frequencies, ends)
+    return LeavingMaps(bounds, spent, around, frequencies, matrices)
 
 
 def _unit_rows(around: Surroundings, members: Sequence[int]) -> tuple[Rows, Rows]:

@@ -27,11 +27,6 @@ class Surroundings:
         """The step's linear layers on a torus."""
         return [member for member in self.step.members if member in self.tori]
 
-    @property
-    def off_torus(self) -> list[int]:
-        """The step's other linear layers."""
-        return [member for member in self.step.members if member not in self.tori]
-
     def shapes(self, layer: Layer) -> list[Shape]:
         """Shapes of the layer's inputs."""
         return [self.graph.layers[source].shape for source in layer.inputs]

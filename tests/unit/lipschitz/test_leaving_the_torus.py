@@ -1,0 +1,38 @@
+"""Where a net leaves its torus, values off the valid positions are not heard."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from robustcert.lipschitz.lipsdp.multipliers import begin, flat
+from robustcert.lipschitz.lipsdp.propagate import output_covariance
+from robustcert.lipschitz.registry import UPPER_METHODS
+from robustcert.lipschitz.upper.prepared import prepared_program
+from robustcert.results.effort import Effort
+from tests.unit.lipschitz.graphs import Sketch, problem
+
+
+def residual_behind_padded_pooling(seed: int):
+    """Rectifier, padded max pooling, a padded convolution and its shortcut, a logit."""
+    net = Sketch(2, 6, 6, seed=seed)
+    net.act()
+    pooled = net.maximum(kernel=3, stride=1, padding=1)
+    net.add(pooled, net.random_conv(2, padding=1))
+    net.flatten()
+    net.linear(net.random(1, 72))
+    return net.graph()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_checker_proves_what_the_multipliers_give(seed):
+    asked = problem(residual_behind_padded_pooling(seed))
+    program = prepared_program(asked)
+    assert program.torus
+    covariance = output_covariance(program, begin(program, flat))
+    square = float(torch.linalg.eigvalsh(covariance)[-1])
+    found = UPPER_METHODS["eclipse_fast"](asked, Effort.FAST).value
+    given = math.ldexp(math.sqrt(square), -program.exponents[-1])
+    assert given <= found <= given * (1.0 + 1e-6)
