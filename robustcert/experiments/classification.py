@@ -11,7 +11,7 @@ fast weights move, how many pairs X_Lip has (64, where the paper has one for eac
 6,000 images), and that epochs are compared by 20 steps of the attack on 500 images.
 As published, the net of MNIST has a sigmoid in front of the cross-entropy and pairs
 climb with a tau of 10: both are what the reference code's own example for this net
-does, and much depends on them (see ``benchmarks/results/training.md``). Corrected, the
+does, and much depends on them (see ``step_sizes``). Corrected, the
 net returns its logits.
 
 Reference:
