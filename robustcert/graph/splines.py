@@ -4,8 +4,10 @@ A learned activation is written into a file as what every format has: ``c + sum_
 clamp(x, a_k, b_k)``, or with rectifiers of shifted arguments. Layer by layer its
 slopes add up in absolute value; as one function it has the slopes that it has.
 
-Numbers are added and multiplied as fractions, so that a slope, a knot or the value at
-the first knot is the float nearest to the exact one.
+Numbers are added and multiplied as fractions. Knots are exact: a sum with a knot that
+no float is stays a sum, since what is known of an interval's slopes would depend on
+which side of a rounded knot it ends. Slopes and the value at the first knot are the
+floats nearest to the exact ones.
 
 References:
     Neumayer, Goujon, Bohra, Unser. Approximation of Lipschitz Functions using Deep
@@ -57,7 +59,8 @@ def with_splines(graph: LayerGraph) -> LayerGraph:
     """The same function, sums of three activations or more of one tensor being one.
 
     Layers of a sum stay as they are where another layer reads them, where scales or
-    shifts differ from coordinate to coordinate, and where numbers are beyond 1e100.
+    shifts differ from coordinate to coordinate, where a knot is no float, and where
+    numbers are beyond 1e100.
 
     Args:
         graph: float64.
@@ -194,7 +197,7 @@ def _is_short(number: Fraction) -> bool:
 
 
 def _spline(whole: _Sum) -> Activation | None:
-    """The sum as one function; ``None`` where it has no knots or extreme numbers."""
+    """The sum as one function; ``None`` where it has no knots, or unfit numbers."""
     parts, shift = _flat(whole)
     if not all(_is_short(number) for number in (shift, *(w for w, _ in parts))):
         return None
@@ -203,20 +206,18 @@ def _spline(whole: _Sum) -> Activation | None:
         for knot, jump in part.jumps:
             jumps[knot] = jumps.get(knot, Fraction(0)) + weight * jump
     places = sorted(knot for knot, jump in jumps.items() if jump != 0)
-    if not places or not _are_moderate(places):
+    if not places or not _are_moderate(places) or not _are_floats(places):
         return None
     slope = sum((weight * part.slope for weight, part in parts), Fraction(0))
-    behind = dict[float, Fraction]()
-    for place in places:  # knots that are the same float become one
+    exact = [slope]
+    for place in places:
         slope += jumps[place]
-        behind[float(place)] = slope
-    start = Fraction(next(iter(behind)))
-    value = sum((weight * part.at(start) for weight, part in parts), shift)
-    first = slope - sum(jumps.values())
-    if not _are_moderate([first, *behind.values(), value]):
+        exact += [place, slope]
+    value = sum((weight * part.at(places[0]) for weight, part in parts), shift)
+    exact.append(value)
+    if not _are_moderate(exact):
         return None
-    pairs = [number for pair in behind.items() for number in pair]
-    numbers = tuple(float(number) for number in (first, *pairs, value))
+    numbers = tuple(float(number) for number in exact)
     return Activation(ActivationKind.SPLINE, numbers)
 
 
@@ -238,3 +239,8 @@ def _flat(whole: _Sum) -> tuple[list[tuple[Fraction, Line | Bend]], Fraction]:
 def _are_moderate(numbers: Iterable[Fraction]) -> bool:
     """Whether each is 0, or a float of full precision with room on both sides."""
     return all(n == 0 or _SMALLEST <= abs(n) <= _LARGEST for n in numbers)
+
+
+def _are_floats(numbers: Iterable[Fraction]) -> bool:
+    """Whether none of them, all moderate, has to be rounded."""
+    return all(Fraction(float(number)) == number for number in numbers)

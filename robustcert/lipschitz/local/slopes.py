@@ -44,8 +44,8 @@ def slopes_on(activation: Activation, lower: Tensor, upper: Tensor) -> Pair:
 
     Returns:
         Bounds of the same shape: no two points of an interval have a steeper or a
-        flatter chord. Exact for ReLU, leaky ReLU, clamp and splines; for the others,
-        above or below by some units in the last place.
+        flatter chord. Exact for ReLU, leaky ReLU and clamp; for the others, above or
+        below by some units in the last place.
     """
     low, high = _RULES[activation.kind](activation, lower, upper)
     least, most = activation.slopes
@@ -89,7 +89,10 @@ def _plateau(lower: Tensor, upper: Tensor, first: float, last: float) -> Pair:
 
 
 def _spline(activation: Activation, lower: Tensor, upper: Tensor) -> Pair:
-    """The extremes of the slopes from the first piece to the last one that is met."""
+    """The extremes of the slopes from the first piece to the last one that is met.
+
+    They may be rounded sums; knots never are.
+    """
     pieces = pieces_of(activation.parameters)
     knots, slopes = (
         torch.tensor(numbers, dtype=lower.dtype, device=lower.device)
@@ -106,7 +109,8 @@ def _spline(activation: Activation, lower: Tensor, upper: Tensor) -> Pair:
     before = torch.ones_like(square, dtype=torch.bool).tril(-1)
     least = square.masked_fill(before, torch.inf).cummin(dim=1).values
     most = square.masked_fill(before, -torch.inf).cummax(dim=1).values
-    return least[first, last], most[first, last]
+    low, high = least[first, last], most[first, last]
+    return low - 2.0 * UNIT * low.abs(), high + 2.0 * UNIT * high.abs()
 
 
 def _hardswish(_: Activation, lower: Tensor, upper: Tensor) -> Pair:

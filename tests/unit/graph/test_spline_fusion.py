@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from robustcert.graph.activations import Activation, ActivationKind
 from robustcert.graph.execute import run
 from robustcert.graph.layers import Elementwise
 from robustcert.graph.splines import with_splines
+from robustcert.lipschitz.local.slopes import slopes_on
 from tests.models.spline_nets import SPLINES, exactly, random_spline
 from tests.unit.lipschitz.graphs import RELU, Sketch
 
@@ -62,6 +64,25 @@ def test_a_spline_of_a_sum_has_the_slopes_of_the_sum_and_not_of_its_parts():
     assert bend.activation.slopes == pytest.approx((-5.0, 0.0), rel=1e-15)
 
 
+def test_slopes_that_no_float_is_lie_inside_their_bounds():
+    net = Sketch(1)
+    root = net.linear(torch.eye(1, dtype=torch.float64))
+    weights = (0.1, 1e-7, -0.3, -1e-7)
+    total = net.affine(0.7, 0.0, source=root)
+    for knot, weight in enumerate(weights):
+        bent = net.act(RELU, source=net.affine(1.0, -float(knot), source=root))
+        total = net.add(total, net.affine(weight, 0.0, source=bent))
+    (bend,) = bends(with_splines(net.graph()))
+    slope, rounded = Fraction(0.7), bend.activation.parameters[:-1:2]
+    for knot, weight in enumerate(weights):
+        slope += Fraction(weight)
+        inside = torch.tensor([[knot + 0.25], [knot + 0.75]], dtype=torch.float64)
+        low, high = slopes_on(bend.activation, *inside)
+        assert float(low) <= slope <= float(high)
+        assert float(high - low) <= 4.0 * torch.finfo(torch.float64).eps
+    assert any(Fraction(number) != slope for number in rounded[-1:])
+
+
 @pytest.mark.parametrize(
     "graph",
     [
@@ -69,8 +90,9 @@ def test_a_spline_of_a_sum_has_the_slopes_of_the_sum_and_not_of_its_parts():
         summed(RELU, RELU, RELU, outside=1),
         summed(RELU, RELU, Activation(ActivationKind.TANH)),
         summed(RELU, RELU, RELU, scales=(1.0, 1e200, 1.0)),
+        summed(RELU, RELU, RELU, scales=(1.0, 3.0, 1.0)),
     ],
-    ids=["two", "read from outside", "a curve", "extreme"],
+    ids=["two", "read from outside", "a curve", "extreme", "a knot at a twelfth"],
 )
 def test_other_sums_stay_as_they_are(graph):
     assert len(bends(with_splines(graph))) == len(bends(graph))
