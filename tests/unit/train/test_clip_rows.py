@@ -15,6 +15,7 @@ from robustcert.train.loop import train
 from robustcert.train.nets import net_named
 from robustcert.train.options import options_from_words
 from robustcert.train.registry import trainer_named
+from tests.unit.train.problems import small_net, two_clouds
 
 ROWS = pytest.mark.parametrize("name", ["clip", "clip+"])
 PLAN = Plan(epochs=4, batch=32, rate=0.02)
@@ -52,6 +53,21 @@ def test_a_larger_lambda_leaves_a_smaller_constant(name):
     ]
     assert constants[0] > constants[1] > constants[2]
     assert constants[2] < 0.5 * constants[0]
+
+
+def test_a_limit_of_the_loss_is_kept_and_the_constant_is_what_is_minimised():
+    row, data = trainer_named("clip+"), two_clouds()
+    plan = Plan(epochs=120, batch=24, rate=0.01)
+    last = []
+    for words in ([], ["limit=.2", "limited=loss", "ascent=1", "lambda=1"]):
+        options = options_from_words(row.options, ["lambda=.001", "every=1", *words])
+        net = small_net()
+        found = train(net, data, row.prepare(net, data, options, plan), plan)
+        last.append(found.epochs[-1])
+    free, limited = last
+    assert limited.loss == pytest.approx(0.2, abs=0.02)
+    assert free.loss < 0.1
+    assert limited.penalty < 0.5 * free.penalty
 
 
 @ROWS

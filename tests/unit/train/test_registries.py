@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from robustcert.errors import UnknownNameError, UsageError
-from robustcert.train.interface import Batch, Epoch, Moment, Plan
+from robustcert.train.interface import Batch, Epoch, Moment, Observed, Plan
 from robustcert.train.loop import train
 from robustcert.train.losses import CrossEntropy, MeanSquared, plain_fit
 from robustcert.train.names import SUMMARIES
@@ -141,6 +141,36 @@ def test_a_weight_follows_a_target_or_a_limit_but_not_both():
     assert weight_of(WeightOptions(lambda_=0.2, limit=1.0)).value == 0.2
     with pytest.raises(UsageError, match="cannot follow"):
         WeightOptions(target=0.9, limit=1.0)
+    with pytest.raises(UsageError, match="cannot start"):
+        WeightOptions(lambda_=0.0, limit=1.0)
+
+
+def moved_by(options: WeightOptions, observed: Observed) -> list[float]:
+    """The weight at first, after a step, and after the epoch."""
+    weight = weight_of(options)
+    found = [weight.value]
+    for told in (weight.after_step, weight.after_epoch):
+        told(observed)
+        found.append(weight.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "weights"),
+    [
+        (["lambda=0.5"], [0.5, 0.5, 0.5]),
+        (["lambda=.5", "target=.8", "increment=.25"], [0.5, 0.5, 0.75]),
+        (["lambda=.5", "target=.8", "increment=.25", "turn=step"], [0.5, 0.75, 0.75]),
+        (["lambda=0.5", "limit=3", "ascent=0.5"], [0.5, 1.0, 1.0]),
+        (["lambda=0.5", "limit=2", "limited=loss", "ascent=1"], [0.5, 1.0, 1.0]),
+        (["lambda=0.5", "limit=1", "limited=accuracy", "ascent=5"], [0.5, 0.4, 0.4]),
+    ],
+    ids=lambda each: each[-1] if isinstance(each[-1], str) else "",
+)
+def test_each_rule_of_the_weight_moves_it_when_and_as_it_should(words, weights):
+    observed = Observed(accuracy=0.9, loss=1.0, penalty=4.0)
+    found = moved_by(options_from_words(WeightOptions, words), observed)
+    assert found == pytest.approx(weights)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
