@@ -28,6 +28,20 @@ class Experiment(enum.Enum):
     FASHION_MNIST = "fashion-mnist"
 
 
+class Level(enum.Enum):
+    """Comparisons of trainers."""
+
+    EPOCHS = "epochs"
+    TIME = "time"
+    ACCURACY = "accuracy"
+
+
+COMPARISONS = {
+    Level.EPOCHS: "comparison",
+    Level.TIME: "comparison-equal-time",
+    Level.ACCURACY: "comparison-equal-accuracy",
+}
+
 What = Annotated[Experiment, typer.Argument(metavar="EXPERIMENT", help="Which one.")]
 Out = Annotated[
     Path,
@@ -63,6 +77,10 @@ Count = Annotated[
     int | None,
     typer.Option("--count", metavar="N", min=1, help="Test images measured, at most."),
 ]
+LevelOption = Annotated[
+    Level,
+    typer.Option("--level", help="What all nets have in common."),
+]
 Device = Annotated[
     str, typer.Option("--device", metavar="NAME", help="Where to train: cpu, cuda.")
 ]
@@ -90,13 +108,14 @@ def compare(
     data: Data = None,
     seeds: Seeds = SEEDS,
     epochs: Epochs = None,
+    level: LevelOption = Level.EPOCHS,
     count: Count = None,
     device: Device = "cpu",
 ) -> None:
     """Train one net in every way, and set robustness and certificates side by side."""
     chosen = numbers(seeds)
     wanted = Wanted(out, Mode.CORRECTED, data, chosen, epochs, count, device)
-    _run("comparison", wanted)
+    _run(COMPARISONS[level], wanted)
 
 
 def numbers(words: str) -> tuple[int, ...]:

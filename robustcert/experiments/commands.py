@@ -11,7 +11,7 @@ import torch
 from robustcert.errors import UsageError
 from robustcert.experiments import regression_report
 from robustcert.experiments.classification import SETTINGS, classification
-from robustcert.experiments.comparison import comparison
+from robustcert.experiments.comparison import comparison, equal_accuracy, equal_time
 from robustcert.experiments.ladders import ladders
 from robustcert.experiments.page import Page, write_page
 from robustcert.experiments.sources import Source, built_in_source, folder_source
@@ -47,15 +47,19 @@ def run_named(name: str, wanted: Wanted, listener: Listener) -> tuple[Path, ...]
     return _run(study, wanted, listener)
 
 
-def run_comparison(wanted: Wanted, listener: Listener) -> tuple[Path, ...]:
+def run_comparison(
+    study: Callable[[int | None], Study], wanted: Wanted, listener: Listener
+) -> tuple[Path, ...]:
     """Trainers side by side; there is one mode."""
-    return _run(comparison(wanted.epochs), wanted, listener)
+    return _run(study(wanted.epochs), wanted, listener)
 
 
 EXPERIMENTS: dict[str, Run] = {
     "regression": run_regression,
     **{name: partial(run_named, name) for name in SETTINGS},
-    "comparison": run_comparison,
+    "comparison": partial(run_comparison, comparison),
+    "comparison-equal-time": partial(run_comparison, equal_time),
+    "comparison-equal-accuracy": partial(run_comparison, equal_accuracy),
 }
 """Everything that can be run, by name."""
 

@@ -65,7 +65,8 @@ class Clip:
     Two things that the paper leaves open are settled here: the pairs are clipped to
     the box, outside of which no input lies, and they climb after the step that
     penalises them, which costs no forward pass of its own. Parameters take no part in
-    the climb; only the steepest pair is differentiated by them.
+    the climb; only the steepest pair is differentiated by them. While the weight
+    is 0, pairs rest: those of the next epoch know nothing of them.
 
     The model's outputs must depend on one input each, as without batch normalisation.
 
@@ -117,15 +118,13 @@ class Clip:
 
     def after_backward(
         self,
-        model: nn.Module,
+        model: nn.Module,  # noqa: ARG002 - the protocol's
         weight: float,  # noqa: ARG002 - the protocol's
     ) -> None:
-        """Every pair climbs (Algorithm 1), whatever the weight.
-
-        Raises:
-            UnsoundModelError: an output is NaN or infinite.
-        """
-        ends, steepness = self._measured or self._measure(model)
+        """Every pair climbs (Algorithm 1) where there was a value, however weighted."""
+        if self._measured is None:
+            return
+        ends, steepness = self._measured
         self._measured = None
         # L grad L is the gradient of L^2 / 2.
         (uphill,) = torch.autograd.grad(steepness.square().sum() / 2.0, ends)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robustcert.cli.main import main
-from robustcert.cli.reproduce import Experiment, numbers
+from robustcert.cli.reproduce import COMPARISONS, Experiment, Level, numbers
 from robustcert.errors import UsageError
 from robustcert.experiments.commands import EXPERIMENTS
 
@@ -34,7 +34,8 @@ def short(folder, *words):
 
 def test_the_names_of_the_command_are_those_of_the_experiments():
     names = [experiment.value for experiment in Experiment]
-    assert [*names, "comparison"] == list(EXPERIMENTS)
+    assert [*names, *COMPARISONS.values()] == list(EXPERIMENTS)
+    assert list(COMPARISONS) == list(Level)
 
 
 def test_seeds_are_whole_numbers_and_differ():
@@ -87,13 +88,14 @@ def test_the_papers_figures_stand_beside_ours_and_a_second_run_trains_nothing(
 
 @pytest.mark.slow
 def test_the_comparison_has_a_line_for_every_way_to_train(run, tmp_path):
-    code, out, _ = run(*short(tmp_path, "train", "compare"))
+    code, out, _ = run(*short(tmp_path, "train", "compare"), "--level", "accuracy")
     assert code == 0
-    assert (tmp_path / "comparison-trade-off.svg").read_text().startswith("<svg")
-    document = json.loads((tmp_path / "comparison.json").read_text())
+    name = "comparison-equal-accuracy"
+    assert (tmp_path / f"{name}-trade-off.svg").read_text().startswith("<svg")
+    document = json.loads((tmp_path / f"{name}.json").read_text())
     trained = [outcome["arm"] for outcome in document["outcomes"]]
     assert trained == ["none", "WR", "CLIP", "CLIP+", "spectral", "margin",
                        "margin-CLIP+", "TRADES"]  # fmt: skip
-    for name in trained:
-        assert f"| {name} |" in (tmp_path / "comparison.md").read_text()
-    assert str(tmp_path / "comparison.html") in out
+    for arm in trained:
+        assert f"| {arm} |" in (tmp_path / f"{name}.md").read_text()
+    assert str(tmp_path / f"{name}.html") in out
