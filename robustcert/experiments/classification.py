@@ -9,6 +9,8 @@ penalty acts.
 Some things the paper leaves open, or a processor cannot afford, are settled here: how
 fast weights move, how many pairs X_Lip has (64, where the paper has one for each of
 6,000 images), and that epochs are compared by 20 steps of the attack on 500 images.
+The net of Fashion-MNIST reaches 95 % after nine of its twelve epochs, so lambda moves
+by .01 there: one epoch at .1 leaves 83 % of training accuracy, one at .01 leaves 94 %.
 As published, the net of MNIST has a sigmoid in front of the cross-entropy and pairs
 climb with a tau of 10: both are what the reference code's own example for this net
 does, and much depends on them (see ``step_sizes``). Corrected, the
@@ -108,7 +110,7 @@ FASHION_MNIST = Setting(
     plan=Plan(epochs=12, batch=128, rate=0.05, optimiser="sgd"),
     warm_up=2,
     decay=5e-4,
-    clip=0.1,
+    clip=0.01,
     attacked=500,
     samples=200,
     published={
