@@ -15,6 +15,7 @@ from robustcert.cli.doctor import doctor
 from robustcert.cli.evaluate import evaluate
 from robustcert.cli.gate import gate
 from robustcert.cli.lipschitz import lipschitz
+from robustcert.cli.monotonicity import monotonicity
 from robustcert.cli.remote import submit, wait
 from robustcert.cli.robustbench import robustbench
 from robustcert.cli.serve import serve
@@ -33,6 +34,7 @@ app = typer.Typer(
 COMMANDS = (
     evaluate,
     lipschitz,
+    monotonicity,
     verify,
     attack,
     certify,

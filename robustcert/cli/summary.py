@@ -14,7 +14,7 @@ Document = Mapping[str, Any]
 def print_summary(document: Document, console: Console) -> None:
     """Print the parts the document has: bracket, accuracy, certifiers, findings."""
     if "lipschitz" in document:
-        _print_bracket(document["lipschitz"], console)
+        print_bracket(document["lipschitz"], console)
     if "accuracy" in document:
         _print_accuracy(document, console)
     if document.get("certifiers"):
@@ -26,9 +26,12 @@ def print_summary(document: Document, console: Console) -> None:
         console.print(f"  remedy: {finding['remedy']}")
 
 
-def _print_bracket(part: Document, console: Console) -> None:
+def print_bracket(
+    part: Document, console: Console, what: str = "Lipschitz constant"
+) -> None:
+    """Print both sides of a bracket, and every method's bound."""
     console.print(
-        f"Lipschitz constant ({part['norm']}, {part['scope']}): "
+        f"{what} ({part['norm']}, {part['scope']}): "
         f"{_side(part['lower'])} <= L <= {_side(part['upper'])}"
     )
     table = Table("side", "method", "value", "seconds", "gap", box=None, pad_edge=False)

@@ -15,8 +15,10 @@ from robustcert.evaluation.plan import EvaluationPlan
 from robustcert.evaluation.provenance import provenance
 from robustcert.evaluation.request import EvaluationRequest, from_request
 from robustcert.evaluation.smoothing import smoothing_report
-from robustcert.evaluation.subject import read_model
+from robustcert.evaluation.subject import ReadModel, read_model
 from robustcert.evaluation.verification import verification
+from robustcert.lipschitz.interface import Problem
+from robustcert.lipschitz.monotonicity import displacement, monotonicity_bound
 from robustcert.models.builtin import SAMPLE_SETS
 from robustcert.models.interface import LoadedModel
 from robustcert.models.samples import Samples, load_samples, samples_from_bytes
@@ -32,7 +34,11 @@ from robustcert.results.lipschitz_certificate_document import (
     certificate_document,
     certificate_from_document,
 )
-from robustcert.results.norm import norm_from_word
+from robustcert.results.monotonicity import (
+    MonotonicityReport,
+    monotonicity_document,
+)
+from robustcert.results.norm import Norm, norm_from_word
 from robustcert.results.progress import Listener
 from robustcert.results.report import RobustnessReport
 from robustcert.results.smoothing import SmoothingPlan
@@ -76,20 +82,34 @@ def lipschitz(
     ``certificate`` is null where no method emitted one.
     """
     around = run.Surroundings(report, layers)
-    shape = request["input_shape"]
-    data = read_model_file(request["model"])
-    model = load_model(data, input_shape=None if shape is None else tuple(shape))
-    read = read_model(model)
-    norm, seed = norm_from_word(request["norm"]), int(request["seed"])
-    problem = model_problem(read, norm, Box(*request["box"]), seed)
+    norm = norm_from_word(request["norm"])
+    read, problem = _without_samples(request, norm)
     bracket = lipschitz_bracket(problem, Effort(request["effort"]), report)
     card = model_card(read, norm)
-    source = provenance(model, seed, around.clock, layers)
+    source = provenance(read.model, problem.seed, around.clock, layers)
     proof = bracket.certificate
     return {
         "document": lipschitz_document(card, bracket, source),
         "certificate": None if proof is None else certificate_document(proof),
     }
+
+
+def monotonicity(
+    request: Mapping[str, Any], report: Listener, layers: tuple[str, ...]
+) -> Document:
+    """Displacement and monotonicity of a map from a space to itself, in L2.
+
+    ``request`` holds model, input_shape (or null), box, effort and seed.
+    """
+    around = run.Surroundings(report, layers)
+    read, problem = _without_samples(request, Norm.L2)
+    effort = Effort(request["effort"])
+    bracket = lipschitz_bracket(displacement(problem), effort, report)
+    at_most = monotonicity_bound(problem, effort)
+    card = model_card(read, Norm.L2)
+    source = provenance(read.model, problem.seed, around.clock, layers)
+    found = MonotonicityReport(card, bracket, at_most, source)
+    return {"document": monotonicity_document(found)}
 
 
 def corruptions(
@@ -147,6 +167,18 @@ def verify(
     """Whether a Lipschitz certificate holds; ``request``: model and certificate."""
     certificate = certificate_from_document(request["certificate"])
     return {"document": verification(read_model_file(request["model"]), certificate)}
+
+
+def _without_samples(
+    request: Mapping[str, Any], norm: Norm
+) -> tuple[ReadModel, Problem]:
+    """The model of the request, and the problem whose witnesses start anywhere."""
+    shape = request["input_shape"]
+    data = read_model_file(request["model"])
+    model = load_model(data, input_shape=None if shape is None else tuple(shape))
+    read = read_model(model)
+    box, seed = Box(*request["box"]), int(request["seed"])
+    return read, model_problem(read, norm, box, seed)
 
 
 def _report(

@@ -1,14 +1,14 @@
 """Two constants of maps from a space to itself: displacement and monotonicity.
 
-Both say how a map F behaves as a step of an iteration. The displacement constant is
-the Lipschitz constant of ``x -> x - F(x)``; F is c-monotone where ``<F(x) - F(y), x -
-y> >= c |x - y|^2`` for all x and y. What is given here rests on pairs of the box.
+Both say how a map F behaves as a step of an iteration: the Lipschitz constant of ``x ->
+x - F(x)``, which every method bounds by itself on the graph of the difference, and how
+monotone F is, see :mod:`robustcert.results.monotonicity`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from robustcert.errors import UsageError
 from robustcert.graph.execute import run
 from robustcert.graph.layers import Add, LayerGraph, Reshape
-from robustcert.lipschitz.interface import LowerMethod, Memo, Problem, required_graph
+from robustcert.lipschitz.interface import Memo, Problem, required_graph
 from robustcert.lipschitz.lower.claim import Pairs, evaluated, joined, require_finite
 from robustcert.lipschitz.lower.jacobian import (
     Slopes,
@@ -27,45 +27,32 @@ from robustcert.lipschitz.lower.jacobian import (
 from robustcert.lipschitz.lower.spawn import starts
 from robustcert.lipschitz.lower.work import affordable_count, forward_cost
 from robustcert.lipschitz.rounding import UNIT
-from robustcert.results.bound import LowerBound, Witness
+from robustcert.results.bound import Witness
 from robustcert.results.effort import Effort
+from robustcert.results.monotonicity import MonotonicityBound
 from robustcert.tensors import clip_to_box
 
 _POINTS = {Effort.FAST: 128, Effort.TIGHT: 512, Effort.MAX: 4096}
 
 
-@dataclass(frozen=True, slots=True)
-class MonotonicityBound:
-    """The map's monotonicity constant, on the box, is at most ``value``.
-
-    The witness attains it: its ratio is ``<F(x) - F(y), x - y> / |x - y|^2``, rounded
-    up. Below 0, the map is not monotone.
-    """
-
-    value: float
-    witness: Witness
-
-
-def displacement_constant(
-    problem: Problem, method: LowerMethod, effort: Effort
-) -> LowerBound:
-    """Lower bound of the Lipschitz constant of ``x -> x - F(x)``.
+def displacement(problem: Problem) -> Problem:
+    """The Lipschitz constant of ``x -> x - F(x)``, as a problem of its own.
 
     Args:
         problem: with a graph F from n coordinates to n logits.
-        method: any lower method; it runs on the graph of the difference.
-        effort: of the method.
 
     Raises:
         UnsupportedLayerError: the model could not be read as layers.
         UsageError: inputs and outputs differ in size.
-        UnsoundModelError: an output is NaN or infinite.
     """
     graph = _displacement(_square_graph(problem))
-    moved = replace(
-        problem, graph=graph, function=lambda x: run(graph, x.double()), memo=Memo()
+    return replace(
+        problem,
+        graph=graph,
+        function=lambda x: run(graph, x.double()),
+        sha256="",  # a certificate would not be one of the model's file
+        memo=Memo(),
     )
-    return method(moved, effort)
 
 
 def monotonicity_bound(problem: Problem, effort: Effort) -> MonotonicityBound:

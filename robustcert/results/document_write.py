@@ -83,7 +83,7 @@ def lipschitz_part(bracket: Bracket) -> Part:
         "lower": {
             "value": lower.value if lower else None,
             "method": lower.method if lower else None,
-            "witness": _witness_part(lower.witness) if lower else None,
+            "witness": witness_part(lower.witness) if lower else None,
         },
         "upper": {
             "value": _finite(upper.value) if upper else None,
@@ -100,7 +100,8 @@ def lipschitz_part(bracket: Bracket) -> Part:
     }
 
 
-def _witness_part(witness: Witness) -> Part | None:
+def witness_part(witness: Witness) -> Part | None:
+    """The pair; ``None`` where it has more than :data:`WITNESS_LIMIT` coordinates."""
     if not 0 < len(witness.first) <= WITNESS_LIMIT:
         return None
     return {

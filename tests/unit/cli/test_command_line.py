@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustcert.cli.main import COMMANDS, main
+from robustcert.cli.main import COMMANDS
 from tests.models import nets
 from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
 from tests.models.onnx_files import exported, model_file, node
@@ -23,20 +23,6 @@ def files(tmp_path):
     (tmp_path / "model.pt").write_bytes(good_model())
     (tmp_path / "samples.npz").write_bytes(good_samples())
     return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; exit code, output and error output."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["robustcert", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 def evaluation(folder, *more):

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from robustcert.cli.main import main
 from robustcert.cli.reproduce import COMPARISONS, Experiment, Level, numbers
 from robustcert.errors import UsageError
 from robustcert.experiments.commands import EXPERIMENTS
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; exit code, output and error output."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["robustcert", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 def short(folder, *words):

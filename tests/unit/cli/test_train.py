@@ -12,24 +12,16 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from robustcert.cli.main import app, main
+from robustcert.cli.main import app
 from robustcert.evaluation.load import load_model
 from robustcert.train.names import SUMMARIES
 from robustcert.train.registry import TRAINERS
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; exit code, output and error output."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["robustcert", "train", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
+def run(run):
+    """As elsewhere, within ``robustcert train``."""
+    return lambda *words: run("train", *words)
 
 
 @pytest.fixture

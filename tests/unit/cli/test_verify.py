@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from robustcert.cli.main import main
 from robustcert.evaluation.load import load_model
 from robustcert.graph.extract import extract
 from robustcert.lipschitz.lipsdp.compile import compiled
@@ -21,20 +19,6 @@ from robustcert.results.document import canonical_json
 from robustcert.results.lipschitz_certificate_document import certificate_document
 from tests.models import nets
 from tests.unit.lipschitz.certificates import certificate_of
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; exit code, output and error output."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["robustcert", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 def scripted(factor: float = 1.0) -> bytes:
