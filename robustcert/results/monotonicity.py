@@ -1,8 +1,8 @@
 """How a map from a space to itself behaves as a step of an iteration; torch-free.
 
 F is c-monotone on the box where ``<F(x) - F(y), x - y> >= c |x - y|^2`` for all x and y
-of it, and the largest such c is its monotonicity constant. With L the Lipschitz constant
-of the displacement ``x -> x - F(x)`` in L2, ``c >= 1 - L``, since
+of it, and the largest such c is its monotonicity constant. With L the Lipschitz
+constant of the displacement ``x -> x - F(x)`` in L2, ``c >= 1 - L``, since
 
     <F(x) - F(y), x - y> = |x - y|^2 - <(x - F(x)) - (y - F(y)), x - y>.
 """
