@@ -22,26 +22,24 @@ Build = Callable[[Shape, int, torch.Generator], nn.Module]
 
 def aol_net(widths: tuple[int, ...]) -> Build:
     """AOL layers of these widths with MaxMin behind each; widths are even."""
-
-    def build(shape: Shape, outputs: int, generator: torch.Generator) -> nn.Module:
-        layers: list[nn.Module] = [nn.Flatten()]
-        size = math.prod(shape)
-        for width in widths:
-            layers += [AOLLinear(size, width, generator), MaxMin(width)]
-            size = width
-        return nn.Sequential(*layers, _free_linear(size, outputs, generator))
-
-    return build
+    return _aol_layers(widths, MaxMin)
 
 
 def spline_net(widths: tuple[int, ...]) -> Build:
     """AOL layers of these widths with a linear spline of its own behind each."""
+    return _aol_layers(widths, lambda _: LinearSpline())
+
+
+def _aol_layers(
+    widths: tuple[int, ...], activation: Callable[[int], nn.Module]
+) -> Build:
+    """``activation`` maps a width to the module behind the layer."""
 
     def build(shape: Shape, outputs: int, generator: torch.Generator) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
         size = math.prod(shape)
         for width in widths:
-            layers += [AOLLinear(size, width, generator), LinearSpline()]
+            layers += [AOLLinear(size, width, generator), activation(width)]
             size = width
         return nn.Sequential(*layers, _free_linear(size, outputs, generator))
 

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from robustcert.errors import UnknownNameError, UsageError
-from robustcert.train.lipschitz_nets import aol_net, sll_net, spline_net
-
-Shape = tuple[int, ...]
-Build = Callable[[Shape, int, torch.Generator], nn.Module]
-"""Maps an input shape without the batch, and a number of outputs, to a fresh net."""
+from robustcert.train.lipschitz_nets import (
+    Build,
+    Shape,
+    aol_net,
+    sll_net,
+    spline_net,
+)
 
 LARGEST_WIDTH = 2**16
 KERNEL = 5
