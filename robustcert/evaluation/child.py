@@ -34,10 +34,8 @@ from robustcert.results.lipschitz_certificate_document import (
     certificate_document,
     certificate_from_document,
 )
-from robustcert.results.monotonicity import (
-    MonotonicityReport,
-    monotonicity_document,
-)
+from robustcert.results.monotonicity import MonotonicityReport
+from robustcert.results.monotonicity_document import monotonicity_document
 from robustcert.results.norm import Norm, norm_from_word
 from robustcert.results.progress import Listener
 from robustcert.results.report import RobustnessReport

@@ -8,11 +8,8 @@ import pytest
 
 from robustcert.errors import ConsistencyError
 from robustcert.results.bound import Bracket, UpperBound, Witness
-from robustcert.results.monotonicity import (
-    MonotonicityBound,
-    MonotonicityReport,
-    monotonicity_document,
-)
+from robustcert.results.monotonicity import MonotonicityBound, MonotonicityReport
+from robustcert.results.monotonicity_document import monotonicity_document
 from robustcert.results.norm import Norm
 from tests.golden.handmade import model_card, provenance
 
