@@ -25,8 +25,8 @@ from robustcert.experiments.classification import MNIST, SETTINGS, classificatio
 from robustcert.experiments.commands import device_named
 from robustcert.experiments.comparison import comparison, equal_accuracy, equal_time
 from robustcert.experiments.ladders import kept_ladders, ladders
+from robustcert.experiments.pair_settings import pair_settings
 from robustcert.experiments.sources import Source, folder_source
-from robustcert.experiments.step_sizes import step_sizes
 from robustcert.experiments.study import Study, kept_outcomes, run_study
 from robustcert.experiments.study_report import study_page
 from robustcert.experiments.table import markdown
@@ -49,7 +49,7 @@ STUDIES: dict[str, tuple[str, Study]] = {
         for setting in SETTINGS.values()
         for mode in Mode
     },
-    "mnist-step-sizes": (MNIST.name, step_sizes(MNIST)),
+    "mnist-pair-settings": (MNIST.name, pair_settings(MNIST)),
 }
 """Folder of the data, and the study, by part."""
 

@@ -23,8 +23,8 @@ from robustcert.experiments.comparison import (
     equal_accuracy,
     equal_time,
 )
+from robustcert.experiments.pair_settings import CLIMBS, pair_settings
 from robustcert.experiments.sources import built_in_source
-from robustcert.experiments.step_sizes import TAUS, step_sizes
 from robustcert.experiments.study import kept_outcomes, limited, run_study
 from robustcert.experiments.study_report import study_page
 from robustcert.experiments.wanted import Mode
@@ -36,7 +36,7 @@ STUDIES = [
     comparison(),
     equal_time(),
     equal_accuracy(),
-    step_sizes(MNIST),
+    pair_settings(MNIST),
 ]
 
 
@@ -76,14 +76,16 @@ def test_a_target_in_a_name_is_the_one_that_the_weight_follows():
             assert arm.words["options"]["target"] == int(arm.name[-2:]) / 100
 
 
-def test_step_sizes_change_nothing_but_the_step_size():
-    plain, *climbing = step_sizes(MNIST).arms
+def test_pair_settings_change_nothing_but_the_pairs():
+    plain, *climbing = pair_settings(MNIST).arms
     published = {arm.name: arm for arm in classification(MNIST, Mode.FAITHFUL).arms}
     assert plain == published["Standard"]
-    assert [arm.words["options"]["tau"] for arm in climbing] == list(TAUS)
-    for arm in climbing:
-        options = {**arm.words["options"], "tau": 10.0}
-        assert options == published["CLIP90"].words["options"]
+    found = [arm.words["options"] for arm in climbing]
+    assert [(each["pairs"], each["tau"]) for each in found] == list(CLIMBS)
+    own = published["CLIP90"].words["options"]
+    assert own in found
+    for options in found:
+        assert options | {"pairs": own["pairs"], "tau": own["tau"]} == own
 
 
 def test_the_published_net_ends_in_a_sigmoid_and_the_corrected_one_does_not():
