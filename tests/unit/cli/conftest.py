@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from robustcert.cli.main import main
+from tests.models.bad_inputs import good_model, good_samples
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def run(monkeypatch, capsys):
         return int(ended.value.code or 0), captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A good model and good samples, written to files."""
+    (tmp_path / "model.pt").write_bytes(good_model())
+    (tmp_path / "samples.npz").write_bytes(good_samples())
+    return tmp_path

@@ -13,16 +13,8 @@ from torch import nn
 
 from robustcert.cli.main import COMMANDS
 from tests.models import nets
-from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
+from tests.models.bad_inputs import BAD_INPUTS, good_samples
 from tests.models.onnx_files import exported, model_file, node
-
-
-@pytest.fixture
-def files(tmp_path):
-    """A good model and good samples, written to files."""
-    (tmp_path / "model.pt").write_bytes(good_model())
-    (tmp_path / "samples.npz").write_bytes(good_samples())
-    return tmp_path
 
 
 def evaluation(folder, *more):

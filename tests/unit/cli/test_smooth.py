@@ -7,15 +7,7 @@ import sys
 
 import pytest
 
-from tests.models.bad_inputs import BAD_INPUTS, good_model, good_samples
-
-
-@pytest.fixture
-def files(tmp_path):
-    """A good model and good samples, written to files."""
-    (tmp_path / "model.pt").write_bytes(good_model())
-    (tmp_path / "samples.npz").write_bytes(good_samples())
-    return tmp_path
+from tests.models.bad_inputs import BAD_INPUTS
 
 
 def smooth(folder, *more):
