@@ -225,5 +225,6 @@ def test_a_hostile_name_is_shown_and_does_nothing(
         assert "<script>alert" not in page
         assert ">49<" not in page
     eventually(lambda: client.status(view.id).status.final)
-    assert lasting_names(service.folder) == before
+    # the first evaluation of a service makes the folder that children work in
+    assert {*lasting_names(service.folder)} == {*before, "work"}
     assert not list(service.folder.parent.rglob("passwd"))

@@ -154,6 +154,11 @@ def test_the_checkpoint_stays_where_the_model_cannot_be_written(run, samples):
     assert (samples.parent / "m.pt.checkpoint").is_file()
 
 
+def hear_interrupts():
+    """Jobs in the background ignore interrupts, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_model(run, samples):
     def words(name):
         out = samples.parent / name
@@ -161,7 +166,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_model(run, sampl
 
     command = [sys.executable, "-m", "robustcert.cli.main", "train"]
     child = subprocess.Popen(
-        [*command, *map(str, words("cut.pt"))], stderr=subprocess.PIPE
+        [*command, *map(str, words("cut.pt"))],
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
     )
     kept = samples.parent / "cut.pt.checkpoint"
     while not kept.is_file() and child.poll() is None:
