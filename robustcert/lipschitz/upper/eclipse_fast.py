@@ -14,8 +14,9 @@ NAME = "eclipse_fast"
 def eclipse_fast(problem: Problem, _: Effort) -> UpperBound:
     """Upper bound with ``T_i = 2 lambda_max(N_i / 4)`` for all units of layer i.
 
-    The best choice of a single multiplier a layer in front of what is known so far;
-    it needs no search. On a torus the largest eigenvalue runs over all frequencies.
+    Units that never move have next to nothing. It is the best choice of a single
+    multiplier a layer in front of what is known so far; it needs no search. On a torus
+    the largest eigenvalue runs over all frequencies.
 
     Raises:
         UnsupportedLayerError: there is no graph, or a layer has no rule.

@@ -26,6 +26,25 @@ def residual_behind_padded_pooling(seed: int):
     return net.graph()
 
 
+@pytest.mark.parametrize("ends", [1, 3])
+def test_units_behind_padding_count_for_nothing(ends):
+    places = torch.nn.functional.pad(
+        torch.arange(18).reshape(2, 3, 3), (1, 1, 1, 1), value=-1
+    )
+    net = Sketch(2, 3, 3)
+    net.gather(places)
+    for _ in range(4):
+        net.act()
+    net.flatten()
+    matrix = net.random(ends, 50)
+    net.linear(matrix)
+    net.act()
+    moving = matrix[:, places.flatten() >= 0]
+    found = UPPER_METHODS["eclipse_fast"](problem(net.graph()), Effort.FAST).value
+    truth = float(torch.linalg.matrix_norm(moving, 2))
+    assert truth <= found <= truth * (1.0 + 1e-6)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_checker_proves_what_the_multipliers_give(seed):
     asked = problem(residual_behind_padded_pooling(seed))
