@@ -419,7 +419,8 @@ def test_maps_too_large_to_hold_are_refused_by_name():
     [
         ("mnist_conv_kw", 1, 211.107),
         ("fashion_conv_kw", 1, 193.341),
-        ("cifar_resnet2b", 3, 984.406),
+        # 984.406 with one multiplier for still channels and all others
+        ("cifar_resnet2b", 3, 984.070),
     ],
 )
 def test_trained_nets_have_the_bounds_of_eclipse_fast(trained, name, channels, eclipse):
