@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from robustcert.errors import UsageError
 from robustcert.evaluation import run
 from robustcert.evaluation.bracket import lipschitz_bracket, model_problem
 from robustcert.evaluation.cards import model_card
@@ -38,7 +39,7 @@ from robustcert.results.monotonicity import MonotonicityReport
 from robustcert.results.monotonicity_document import monotonicity_document
 from robustcert.results.norm import Norm, norm_from_word
 from robustcert.results.progress import Listener
-from robustcert.results.report import RobustnessReport
+from robustcert.results.report import OutputKind, RobustnessReport
 from robustcert.results.smoothing import SmoothingPlan
 from robustcert.results.smoothing_document import smoothing_document
 from robustcert.results.threat_model import Box
@@ -98,9 +99,17 @@ def monotonicity(
     """Displacement and monotonicity of a map from a space to itself, in L2.
 
     ``request`` holds model, input_shape (or null), box, effort and seed.
+
+    Raises:
+        UsageError: bounds would be about logits in front of the model's softmax.
     """
     around = run.Surroundings(report, layers)
     read, problem = _without_samples(request, Norm.L2)
+    if read.model.output is not OutputKind.LOGITS:
+        raise UsageError(
+            f"the model returns {read.model.output.value}, not the map that is bounded",
+            remedy="Export the map without a softmax behind it.",
+        )
     effort = Effort(request["effort"])
     bracket = lipschitz_bracket(displacement(problem), effort, report)
     at_most = monotonicity_bound(problem, effort)

@@ -54,6 +54,15 @@ def test_people_read_what_was_found(run, rotation):
     assert "monotonicity constant: 0.098" in out
 
 
+def test_a_softmax_is_not_taken_for_the_map_in_front_of_it(run, tmp_path):
+    net = nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=1)).eval()
+    (tmp_path / "model.pt").write_bytes(nets.scripted(net))
+    words = (tmp_path / "model.pt", "--input-shape", "2", "--trust-model")
+    code, out, err = run("monotonicity", *words)
+    assert (code, out) == (2, "")
+    assert "remedy: Export the map without a softmax" in err
+
+
 def test_a_map_into_another_space_is_refused_with_a_remedy(run, tmp_path):
     (tmp_path / "model.pt").write_bytes(linear_map(torch.ones(3, 2)))
     words = (tmp_path / "model.pt", "--input-shape", "2", "--trust-model")
